@@ -1,0 +1,247 @@
+/* dispatch.c: the public functions.  Each checks what can be checked, sets the floating-point mode, and calls the
+ * kernel of the instruction set (ISA) in force: portable C first, upgraded once to the best that the CPU has and the
+ * operating system saves. */
+#include "internal.h"
+
+/* ---- which ISA ------------------------------------------------------------------------------------------------- */
+
+#if TAE_X86
+#include <cpuid.h>
+
+/* The OS must save the wide registers too (xgetbv), else the first context switch corrupts them. */
+static int cpu_has(int avx512) {
+    unsigned a, b, c, d, saved, high;
+    const unsigned osxsave = 1u << 27, fma = 1u << 12;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & (osxsave | fma)) != (osxsave | fma)) return 0;
+    __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
+    const unsigned avx2 = 1u << 5, f = 1u << 16, dq = 1u << 17, bw = 1u << 30, vl = 1u << 31;
+    const unsigned cpu = avx512 ? avx2 | f | dq | bw | vl : avx2;
+    const unsigned os = avx512 ? 0xe6 : 0x06;  /* xmm, ymm; and mask registers, upper zmm, zmm16-31 */
+    return (b & cpu) == cpu && (saved & os) == os;
+}
+static int has_avx2(void) { return cpu_has(0); }
+static int has_avx512(void) { return cpu_has(1); }
+#endif
+
+static int has_scalar(void) { return 1; }
+
+static const struct {
+    const tae_isa_table *table;
+    int (*supported)(void);
+} isas[] = {  /* slowest first */
+    {&tae_scalar, has_scalar},
+#if TAE_X86
+    {&tae_avx2, has_avx2},
+    {&tae_avx512, has_avx512},
+#endif
+};
+enum { ISAS = sizeof isas / sizeof *isas };
+
+/* The table in force, NULL until first asked for.  Threads that find NULL at once all compute the same answer. */
+#if defined(__GNUC__)
+static const tae_isa_table *chosen;
+#define LOAD_CHOSEN() __atomic_load_n(&chosen, __ATOMIC_ACQUIRE)
+#define STORE_CHOSEN(t) __atomic_store_n(&chosen, t, __ATOMIC_RELEASE)
+#else
+static const tae_isa_table *volatile chosen;
+#define LOAD_CHOSEN() chosen
+#define STORE_CHOSEN(t) (chosen = (t))
+#endif
+
+static const tae_isa_table *table(void) {
+    const tae_isa_table *t = LOAD_CHOSEN();
+    if (t) return t;
+    for (int i = 0; i < ISAS; i++)
+        if (isas[i].supported()) t = isas[i].table;
+    STORE_CHOSEN(t);
+    return t;
+}
+
+const char *tae_isa(void) { return table()->name; }
+
+const char *tae_isa_name(int i) { return i >= 0 && i < ISAS ? isas[i].table->name : NULL; }
+
+static const tae_isa_table *find(const char *name) {
+    for (int i = 0; name && i < ISAS; i++)
+        if (strcmp(name, isas[i].table->name) == 0) return isas[i].supported() ? isas[i].table : NULL;
+    return NULL;
+}
+
+int tae_isa_supported(const char *name) { return find(name) != NULL; }
+
+int tae_use_isa(const char *name) {
+    const tae_isa_table *t = find(name);
+    if (!t) return TAE_NOT_MINE;
+    STORE_CHOSEN(t);
+    return TAE_DONE;
+}
+
+const char *tae_compiler(void) {
+#if defined(__clang__)
+    return "clang " __clang_version__;
+#elif defined(__GNUC__)
+    return "gcc " __VERSION__;
+#elif defined(_MSC_VER)
+    return "msvc";
+#else
+    return "unknown";
+#endif
+}
+
+/* ---- which ops --------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name, *kept;
+} unary_ops[] = {
+#define ACTIVATION(name, kept, forward, backward) {#name, #kept},
+#include "activations.def"
+#undef ACTIVATION
+};
+static const char *const binary_ops[] = {"add", "subtract", "multiply", "divide"};
+
+static int is_unary(int op) { return op >= 0 && op < UNARY_OPS; }
+static int is_binary(int op) { return op >= 0 && op < BINARY_OPS; }
+
+const char *tae_unary_name(int op) { return is_unary(op) ? unary_ops[op].name : NULL; }
+const char *tae_binary_name(int op) { return is_binary(op) ? binary_ops[op] : NULL; }
+int tae_unary_keeps_y(int op) { return is_unary(op) ? unary_ops[op].kept[0] == 'y' : -1; }
+
+/* ---- the floating-point mode ------------------------------------------------------------------------------------- */
+
+/* Multiplying subnormals is some 40 times slower, and they creep into Adam's moments; so kernels run with "flush to
+ * zero" and "denormals are zero", and also, whatever the caller has set, rounding to nearest with no traps. */
+#if TAE_X86
+typedef unsigned fp_mode;
+static fp_mode enter(void) {
+    fp_mode mode = _mm_getcsr();
+    _mm_setcsr(0x9fc0);
+    return mode;
+}
+static void leave(fp_mode mode) { _mm_setcsr(mode); }
+#elif defined(__aarch64__) && defined(__GNUC__)
+typedef uint64_t fp_mode;
+static fp_mode enter(void) {
+    fp_mode mode, flush = (uint64_t)1 << 24;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+    __asm__ volatile("msr fpcr, %0" : : "r"(flush) : "memory");
+    return mode;
+}
+static void leave(fp_mode mode) { __asm__ volatile("msr fpcr, %0" : : "r"(mode) : "memory"); }
+#else
+typedef int fp_mode;
+static fp_mode enter(void) { return 0; }
+static void leave(fp_mode mode) { (void)mode; }
+#endif
+
+/* ---- the functions of tinyae.h ------------------------------------------------------------------------------------ */
+
+#define NEED(condition) if (!(condition)) return TAE_BAD_ARGUMENT
+#define MINE(condition) if (!(condition)) return TAE_NOT_MINE
+
+/* Runs one kernel of the ISA in force, in our floating-point mode. */
+#define RUN(...)                                             \
+    do {                                                     \
+        const tae_kernels *kernel = table()->of[dtype];      \
+        fp_mode mode = enter();                              \
+        kernel->__VA_ARGS__;                                 \
+        leave(mode);                                         \
+        return TAE_DONE;                                     \
+    } while (0)
+
+static int is_dtype(int dtype) { return dtype == 0 || dtype == 1; }
+
+/* a b c elements of the dtype: each at least 0, and the bytes countable. */
+static int fits(int dtype, int64_t a, int64_t b, int64_t c) {
+    int64_t room = (int64_t)(PTRDIFF_MAX / (dtype ? sizeof(double) : sizeof(float)));
+    if (a < 0 || b < 0 || c < 0) return 0;
+    if (a == 0 || b == 0 || c == 0) return 1;
+    return a <= room && b <= room / a && c <= room / a / b;
+}
+
+int tae_unary(int op, int dtype, int64_t n, const void *x, void *out, double param) {
+    MINE(is_unary(op) && is_dtype(dtype));
+    NEED(fits(dtype, n, 1, 1) && (n == 0 || (x && out)));
+    RUN(unary(op, n, x, out, param));
+}
+
+int tae_unary_backward(int op, int dtype, int64_t n, const void *g, const void *kept, void *out, double param) {
+    MINE(is_unary(op) && is_dtype(dtype));
+    NEED(fits(dtype, n, 1, 1) && (n == 0 || (g && kept && out)));
+    RUN(unary_backward(op, n, g, kept, out, param));
+}
+
+int tae_binary(int op, int dtype, int64_t n, const void *a, int64_t a_step, const void *b, int64_t b_step, void *out) {
+    MINE(is_binary(op) && is_dtype(dtype));
+    NEED(fits(dtype, n, 1, 1) && (n == 0 || (a && b && out)));
+    NEED((a_step == 0 || a_step == 1) && (b_step == 0 || b_step == 1));
+    RUN(binary(op, n, a, a_step, b, b_step, out));
+}
+
+int tae_gemm(int dtype, int64_t m, int64_t n, int64_t k,
+             const void *a, int64_t a_rs, int64_t a_cs, const void *b, int64_t b_rs, int64_t b_cs,
+             void *c, int64_t c_rs, const void *bias, int activation, double param) {
+    static THREAD_LOCAL ALIGNED(4096) unsigned char scratch[GEMM_SCRATCH_BYTES];
+    MINE(is_dtype(dtype) && (activation == -1 || is_unary(activation)));
+    NEED(m >= 0 && n >= 0 && k >= 0);
+    if (m == 0 || n == 0) return TAE_DONE;
+    NEED(c && (k == 0 || (a && b)));
+    NEED((c_rs >= n || m == 1) && fits(dtype, m, m == 1 ? n : c_rs, 1));
+    if (k == 0) {  /* nothing is read, but what points to it is still added to */
+        a = b = c;
+        a_rs = a_cs = b_rs = b_cs = 0;
+    }
+    const gemm_call call = {m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c, c_rs, bias, activation, param};
+    RUN(gemm(&call, scratch));
+}
+
+int tae_sum(int dtype, int64_t outer, int64_t n, int64_t inner, const void *x, void *out) {
+    MINE(is_dtype(dtype));
+    NEED(fits(dtype, outer, n, inner) && fits(dtype, outer, inner, 1));
+    NEED(outer == 0 || inner == 0 || (out && (n == 0 || x)));
+    RUN(sum(outer, n, inner, x, out));
+}
+
+#define ROWS(name)                                                                       \
+    int tae_##name(int dtype, int64_t rows, int64_t n, const void *x, void *out) {       \
+        MINE(is_dtype(dtype));                                                           \
+        NEED(fits(dtype, rows, n, 1) && (rows == 0 || n == 0 || (x && out)));            \
+        RUN(name(rows, n, x, out));                                                      \
+    }
+ROWS(softmax)
+ROWS(log_softmax)
+
+#define ROWS_BACKWARD(name)                                                                          \
+    int tae_##name(int dtype, int64_t rows, int64_t n, const void *g, const void *y, void *out) {    \
+        MINE(is_dtype(dtype));                                                                       \
+        NEED(fits(dtype, rows, n, 1) && (rows == 0 || n == 0 || (g && y && out)));                   \
+        RUN(name(rows, n, g, y, out));                                                               \
+    }
+ROWS_BACKWARD(softmax_backward)
+ROWS_BACKWARD(log_softmax_backward)
+
+int tae_logsumexp(int dtype, int64_t rows, int64_t n, const void *x, void *out) {
+    MINE(is_dtype(dtype));
+    NEED(fits(dtype, rows, n, 1) && fits(dtype, rows, 1, 1) && (rows == 0 || (out && (n == 0 || x))));
+    RUN(logsumexp(rows, n, x, out));
+}
+
+int tae_sgd(int dtype, int64_t n, void *p, const void *g, void *velocity,
+            double lr, double momentum, int nesterov, double weight_decay) {
+    MINE(is_dtype(dtype));
+    NEED(fits(dtype, n, 1, 1) && (n == 0 || (p && g && (velocity != NULL) == (momentum != 0))));
+    RUN(sgd(n, p, g, velocity, lr, momentum, nesterov, weight_decay));
+}
+
+int tae_adam(int dtype, int64_t n, void *p, const void *g, void *m, void *v, double lr, double beta1, double beta2,
+             double eps, double weight_decay, int decoupled, int64_t step) {
+    MINE(is_dtype(dtype));
+    NEED(fits(dtype, n, 1, 1) && step >= 1 && (n == 0 || (p && g && m && v)));
+    RUN(adam(n, p, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, step));
+}
+
+int tae_noise(int kind, int dtype, int64_t n, uint64_t key, uint64_t counter, double p, void *out) {
+    MINE(is_dtype(dtype) && kind >= 0 && kind < NOISE_KINDS);
+    NEED(fits(dtype, n, 1, 1) && (n == 0 || out));
+    RUN(noise(kind, n, key, counter, p, out));
+}

@@ -1,0 +1,14 @@
+/* isa_scalar.c: portable C, for every machine.  The compiler may use what the platform guarantees (SSE2, NEON). */
+#include "internal.h"
+
+#define ISA_TABLE tae_scalar
+#define ISA_NAME "scalar"
+#define HAS_FMA 0
+
+#define VECTOR_BYTES 16
+#define GEMM_ROWS 4
+#define GEMM_VECTORS 2
+#define VFMA_f32(a, b, c) ((a) * (b) + (c))
+#define VFMA_f64(a, b, c) ((a) * (b) + (c))
+
+#include "isa.inc"

@@ -1,0 +1,77 @@
+"""What every test shares: the installed package, warnings as errors, hypothesis profiles, no leaked modes.
+
+Where does my test go?
+
+    an op                        nowhere, or a row in cases.py: test_ops.py asks the same of every op
+    the tape, backward, threads  test_engine.py, by name; any order of calls at random: test_state_machine.py
+    Tensor's NumPy manners       test_tensor.py
+    the gradient checker itself  test_gradcheck.py, with a planted bug
+    imports, names, docstrings   test_architecture.py
+    README                       test_readme.py runs what it shows
+    anything else                the file named after its module
+
+    pytest                                     20 random examples per property
+    pytest --hypothesis-profile=ci             the same examples in every run (or HYPOTHESIS_PROFILE=ci)
+    pytest --hypothesis-profile=deep           500 examples
+"""
+
+import importlib.metadata
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _is_editable():
+    try:
+        record = importlib.metadata.distribution("tinyae").read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return bool(json.loads(record or "{}").get("dir_info", {}).get("editable"))
+
+
+# `python -m pytest` puts the repository first on the path. Its tinyae/ has no compiled module unless the install is an
+# editable one, so the tests would silently run on NumPy alone: make way for the installed package.
+_here = [entry for entry in sys.path if Path(entry or ".").resolve() == ROOT]
+sys.path[:] = [entry for entry in sys.path if entry not in _here]
+if _is_editable():
+    sys.path.extend(_here)
+sys.path.append(str(ROOT / "tests"))  # for `cases.py`, which is no test
+try:
+    import tinyae
+    from tinyae import engine, kernels
+except ImportError as problem:
+    raise pytest.UsageError(f"tests: {problem}. They run against the installed package: pip install '.[test]'") from None
+
+_profile = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}  # a busy machine is no failure
+settings.register_profile("dev", max_examples=20, **_profile)
+settings.register_profile("ci", max_examples=20, derandomize=True, print_blob=True, **_profile)
+settings.register_profile("deep", max_examples=500, print_blob=True, **_profile)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+def pytest_report_header(config):
+    info = kernels.info()
+    return f"tinyae {tinyae.__version__} from {Path(tinyae.__file__).parent}, backend {info['backend']}, ISA {info['isa']}"
+
+
+@pytest.fixture(autouse=True)
+def no_leaks():
+    """A test that leaves the recording mode or NumPy's error mode changed would bend the tests after it."""
+    errors = np.geterr()
+    yield
+    recording, engine._mode.recording = engine._mode.recording, True
+    changed, _ = np.geterr(), np.seterr(**errors)
+    assert recording, "the test left recording switched off"
+    assert changed == errors, "the test left NumPy's error handling changed"
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)

@@ -1,0 +1,402 @@
+"""Every op in OPS, asked the same questions. What to feed it stands in `cases.py`; what is special about one, below."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+from cases import CASES, NOISE, ROWS, SCALAR, TRUTH, truth
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyae import Generator, Tensor, grad, gradcheck, kernels, ops
+from tinyae.engine import OPS, _leaf, _wrap
+from tinyae.errors import AxisError, DtypeError, SettingError, ShapeError, TinyaeError
+from tinyae.ops.random import _philox
+
+EVERY = pytest.mark.parametrize("name", sorted(CASES))
+SMOOTH = pytest.mark.parametrize("name", sorted(name for name in CASES if OPS[name].rules))
+ISAS = [isa for isa in ("scalar", "avx2", "avx512") if isa in kernels.info()["isas_supported"]]
+
+
+def run(name, arrays, settings):
+    """The op on arrays or Tensors, noise from the start of its stream."""
+    if "generator" in settings:
+        settings["generator"].counter = 0
+    return OPS[name](*arrays, **settings)
+
+
+def leaf(array):
+    """A leaf that holds this very array, whatever its layout; the constructor would copy it into C order."""
+    return _wrap(Tensor, array, _leaf(array, None) if array.dtype.kind == "f" else None, None)
+
+
+def same_bits(a, b):
+    return a.dtype == b.dtype and a.shape == b.shape and np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+def test_every_op_has_a_case_and_a_truth():
+    assert set(CASES) == set(OPS), "add a row to tests/cases.py, or declare the op elementwise"
+    assert set(SCALAR) | set(TRUTH) | set(NOISE) == set(OPS)
+    assert not [name for name in ROWS if OPS[name].elementwise], "an element-wise op needs no row"
+
+
+@EVERY
+@given(data=st.data())
+def test_forward(name, data):
+    """The definition's values from any layout; inputs untouched, no aliasing, the same bits twice and from Tensors."""
+    arrays, settings = CASES[name](data.draw)
+    before = [x.copy() for x in arrays]
+    y = np.asarray(run(name, arrays, settings))
+    expected = truth(name, arrays, settings)
+    if expected is not None:
+        np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-13)
+        assert y.shape == expected.shape
+    assert all(map(same_bits, arrays, before)), "an input changed"
+    if not OPS[name].view:
+        assert not any(np.may_share_memory(y, x) for x in arrays), "the result shares memory with an input"
+    assert same_bits(y, np.asarray(run(name, arrays, settings))), "two runs differ"
+    for make in (leaf, lambda x: _wrap(Tensor, x, None, None)):
+        t = run(name, [make(x) for x in arrays], settings)
+        assert type(t) is Tensor and same_bits(t._data, y)
+        assert t.requires_grad == (make is leaf and bool(OPS[name].rules))
+
+
+@SMOOTH
+@given(data=st.data())
+def test_gradient(name, data):
+    """Finite differences along random directions, first and second order, against a random upstream gradient."""
+    arrays, settings = CASES[name](data.draw)
+    gradcheck(lambda *xs: run(name, xs, settings), *arrays, order=2, directions=1, seed=data.draw(st.integers(0, 99)))
+
+
+@SMOOTH
+@given(data=st.data())
+def test_gradient_is_an_array_of_its_own(name, data):
+    """Exact shape and dtype, from any layout of inputs and g; the same bits twice; nothing written, nothing shared."""
+    arrays, settings = CASES[name](data.draw)
+    dtype = data.draw(st.sampled_from([np.float32, np.float64]))
+    arrays = [x.astype(dtype, order="K") if x.dtype.kind == "f" else x for x in arrays]
+    leaves = [leaf(x) for x in arrays]
+    wanted = [t for t in leaves if t.requires_grad]
+    y = run(name, leaves, settings)
+    g = np.random.default_rng(0).standard_normal(y.shape[::-1]).astype(y.dtype).T
+    before = [x.copy() for x in (*arrays, g)]
+    first = grad(y, wanted, g, retain_graph=True)
+    again = grad(y, wanted, Tensor(g, dtype=y.dtype), create_graph=True)
+    for t, a, b in zip(wanted, first, again):
+        assert a.dtype == b.dtype == t.dtype and a.shape == b.shape == t.shape
+        assert not a.requires_grad
+        np.testing.assert_allclose(a.data, b.data, rtol=1e-5 if dtype == np.float32 else 1e-12, atol=1e-6)
+    assert all(same_bits(a.data, b.data) for a, b in zip(first, grad(y, wanted, g))), "two backward passes differ"
+    assert all(map(same_bits, (*arrays, g), before)), "backward wrote into an input or into g"
+    held = [*arrays, g, *(a._data for a in first)]
+    for i, a in enumerate(first):
+        assert a._data.flags.writeable
+        assert not any(np.may_share_memory(a._data, x) for x in held if x is not a._data), f"gradient {i} is shared"
+
+
+@EVERY
+@given(data=st.data())
+def test_float32_stays_float32(name, data):
+    arrays, settings = CASES[name](data.draw)
+    if name == "cast":
+        settings = {"dtype": np.dtype(np.float32)}
+    wide = np.asarray(run(name, arrays, settings))
+    narrow = [x.astype(np.float32) if x.dtype.kind == "f" else x for x in arrays]
+    y = np.asarray(run(name, narrow, settings))
+    if wide.dtype != np.float64:
+        return  # bool, indices
+    assert y.dtype == np.float32
+    if name not in NOISE:
+        np.testing.assert_allclose(y, wide, rtol=2e-4, atol=2e-5)
+
+
+# -- C against NumPy ------------------------------------------------------------------------------------------------
+
+ULP = {"gelu": 16, "log_softmax": 8, "softmax": 8}  # gelu: Phi's tail magnifies the rounding of its argument
+IN_C = sorted(set(kernels.FORWARD) & set(CASES))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", IN_C)
+@given(data=st.data())
+def test_kernel_is_the_definition(name, dtype, isa, data):
+    """On every instruction set, any shape and layout, within ULP units in the last place (4 if not listed)."""
+    arrays, settings = CASES[name](data.draw)
+    narrow = [x.astype(dtype, order="K") if x.dtype.kind == "f" else x for x in arrays]
+    settings = {**OPS[name].defaults, **settings}
+    with kernels.use_isa(isa):
+        y = kernels.FORWARD[name](*narrow, **settings)
+    if y is None:
+        return  # not the kernel's case
+    wide = [x.astype(np.float64) for x in narrow]
+    expected = np.asarray(OPS[name].definition(*wide, **settings))
+    assert y.shape == expected.shape and y.dtype == dtype
+    unit = np.abs(expected)
+    if not OPS[name].elementwise:  # terms may cancel: what counts is the size that they have together
+        unit = np.maximum(1, np.abs(OPS[name].definition(*map(np.abs, wide), **settings)))
+    assert np.all(np.abs(y - expected) <= ULP.get(name, 4) * np.finfo(dtype).eps * unit + np.finfo(dtype).tiny)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("key", sorted(kernels.BACKWARD), ids="-".join)
+@given(data=st.data())
+def test_kernel_is_the_rule(key, isa, data):
+    """A float32 gradient from the fused C rule equals the Python rule's."""
+    name, argument = key
+    arrays, settings = CASES[name](data.draw)
+    arrays = [np.asarray(x, np.float32) for x in arrays]
+    settings = {**OPS[name].defaults, **settings}
+    rule, kernel, names = OPS[name].rules[argument]
+    y = np.asarray(OPS[name].definition(*arrays, **settings))
+    named = {"y": y, **dict(zip(OPS[name].arguments, arrays)), **settings}
+    kept = [named[n] for n in names]
+    g = np.random.default_rng(0).standard_normal(y.shape).astype(np.float32)
+    with kernels.use_isa(isa):
+        out = kernel(g, *kept)
+    if out is not None:
+        expected = rule(g, *kept)
+        assert out.dtype == np.float32 and out.shape == expected.shape
+        np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
+
+
+# -- errors ---------------------------------------------------------------------------------------------------------
+
+x23, x45, x25, v3, cube = (np.ones(shape) for shape in ((2, 3), (4, 5), (2, 5), (3,), (2, 3, 4)))
+BAD = [
+    *((ShapeError, name, (x23, x45), {}) for name, op in OPS.items() if op.elementwise and len(op.arguments) == 2),
+    (ShapeError, "where", (x23 > 0, x45, x45), {}),
+    (ShapeError, "matmul", (x23, x45), {}),
+    (ShapeError, "matmul", (x23, np.ones((1, 5))), {}),
+    (ShapeError, "matmul", (x23, x25), {}),
+    (ShapeError, "matmul", (v3, x45), {}),
+    (ShapeError, "matmul", (x23, np.float64(2.0)), {}),
+    (ShapeError, "matmul", (np.ones((2, 2, 3)), np.ones((3, 3, 4))), {}),
+    (ShapeError, "linear", (x23, x45, v3), {}),
+    (ShapeError, "linear", (x23, np.ones((3, 4)), v3), {}),
+    (ShapeError, "linear", (x23, np.ones((3, 4)), np.ones((1, 4))), {}),
+    (ShapeError, "broadcast_to", (x23,), {"shape": (4, 5)}),
+    (ShapeError, "reshape", (x23,), {"shape": (4, 5)}),
+    (ShapeError, "reshape", (x23,), {"shape": (-1, -1)}),
+    (ShapeError, "transpose", (x23,), {"axes": (0, 0)}),
+    (AxisError, "transpose", (x23,), {"axes": (0, 7)}),
+    *((AxisError, name, (x23,), {"axis": 7}) for name in ("sum", "max", "min", "argmax", "argmin", "softmax",
+                                                          "log_softmax", "logsumexp")),
+    *((ShapeError, name, (np.ones((0, 3)),), {"axis": 0}) for name in ("max", "min", "argmax", "argmin")),
+    (AxisError, "getitem", (x23,), {"index": 7}),
+    (AxisError, "getitem", (x23,), {"index": (0, 0, 0)}),
+    (AxisError, "getitem", (x23,), {"index": [0, 9]}),
+    (AxisError, "getitem", (x23,), {"index": np.ones(4, bool)}),
+    (ShapeError, "concat", (x23, x45), {}),
+    (ShapeError, "concat", (), {}),
+    (AxisError, "concat", (x23, x23), {"axis": 2}),
+    (ShapeError, "stack", (x23, x45), {}),
+    (AxisError, "stack", (x23, x23), {"axis": 3}),
+    (SettingError, "clip", (x23,), {}),
+    (SettingError, "leaky_relu", (x23,), {"slope": -1.0}),
+    (SettingError, "elu", (x23,), {"alpha": -1.0}),
+    (SettingError, "bernoulli", (x23,), {"p": 1.5, "generator": Generator(0)}),
+    (DtypeError, "normal", (np.ones(3, int),), {"generator": Generator(0)}),
+    (DtypeError, "sum", (x23,), {"axes": 1}),
+    (DtypeError, "exp", (np.array("text"),), {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "name", "arrays", "settings"), BAD)
+@pytest.mark.parametrize("make", [np.asarray, lambda x: Tensor(x, requires_grad=x.dtype.kind == "f")], ids=["arrays", "tensors"])
+def test_error_names_the_op_and_every_shape(error, name, arrays, settings, make):
+    if any(x.dtype.kind == "U" for x in arrays):
+        make = np.asarray
+    with pytest.raises(error) as caught:
+        run(name, [make(x) for x in arrays], settings)
+    assert isinstance(caught.value, TinyaeError)
+    text = str(caught.value)
+    assert re.match(rf"{name}: ", text)
+    if error in (ShapeError, AxisError):
+        assert all(str(np.shape(x)) in text for x in arrays), text
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_every_op_refuses_something():
+    """A new op gets an error row above, unless it takes one operand of any shape and has no settings to get wrong."""
+    refuses = {name for _, name, _, _ in BAD}
+    alone = {name for name, op in OPS.items() if len(op.arguments) == 1 and op.elementwise and not op.settings}
+    internal = {"sum_to", "_scatter", "cast"}
+    assert set(OPS) - refuses - alone - internal == {"uniform"}
+
+
+# -- conventions: where a docstring chooses -------------------------------------------------------------------------
+
+
+def slope(f, *values):
+    leaves = [Tensor(v, requires_grad=True, dtype=np.float64) for v in values]
+    gradients = grad(f(*leaves).sum(), leaves)
+    return [g.tolist() for g in gradients]
+
+
+def test_kinks():
+    assert slope(ops.relu, [-1.0, 0.0, -0.0, 2.0]) == [[0, 0, 0, 1]]
+    assert slope(ops.abs, [-1.0, 0.0, 2.0]) == [[-1, 0, 1]]
+    assert slope(ops.sign, [-1.0, 0.0, 2.0]) == [[0, 0, 0]]
+    assert slope(lambda x: ops.leaky_relu(x, slope=0.5), [-1.0, 0.0, 2.0]) == [[0.5, 0.5, 1]]
+    assert slope(lambda x: ops.elu(x, alpha=2.0), [0.0, 2.0]) == [[2, 1]]
+    assert slope(lambda x: ops.clip(x, low=0.0, high=1.0), [-1.0, 0.0, 0.5, 1.0, 2.0]) == [[0, 1, 1, 1, 0]]
+
+
+def test_ties():
+    assert slope(ops.maximum, [1.0, 2.0, 3.0], [1.0, 3.0, 2.0]) == [[0.5, 0, 1], [0.5, 1, 0]]
+    assert slope(ops.minimum, [1.0, 2.0, 3.0], [1.0, 3.0, 2.0]) == [[0.5, 1, 0], [0.5, 0, 1]]
+    assert slope(lambda x: x.max(), [[1.0, 3.0], [3.0, 3.0]]) == [[[0, 1 / 3], [1 / 3, 1 / 3]]]
+    assert slope(lambda x: x.min(axis=1), [[1.0, 3.0], [3.0, 3.0]]) == [[[1, 0], [0.5, 0.5]]]
+
+
+def test_powers_at_zero():
+    assert slope(lambda x: x**0, [0.0, 2.0]) == [[0, 0]]
+    assert slope(lambda x: x**1, [0.0, 2.0]) == [[1, 1]]
+    assert slope(lambda x: x**2, [0.0, -3.0]) == [[0, -6]]
+    assert slope(lambda x: x**3, [0.0, -2.0]) == [[0, 12]]
+    assert slope(lambda a, b: a**b, [0.0, 2.0], [2.0, 3.0]) == [[0, 12], [0, 8 * math.log(2)]]
+
+
+def test_where_leaves_the_other_branch_alone():
+    """log of a negative number is NaN, but where it is not taken its gradient is 0 and its value is not used."""
+    x = Tensor([-1.0, 4.0], requires_grad=True)
+    y = ops.where(x > 0, x.log(), 0.0)
+    y.sum().backward()
+    assert y.tolist() == pytest.approx([0.0, math.log(4.0)])
+    assert slope(lambda a, b: ops.where(np.array([True, False]), a, b), [1.0, 1.0], [1.0, 1.0]) == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("name", sorted(n for n, op in OPS.items() if op.elementwise and len(op.arguments) < 3))
+def test_nan_flows(name):
+    """NaN in, NaN out, on every backend; comparisons with NaN are false."""
+    op = OPS[name]
+    settings = {"low": -1.0, "high": 1.0} if name == "clip" else {}
+    x = np.array([np.nan, 1.0] * 16, np.float32)
+    for isa in ISAS or [None]:
+        with kernels.use_isa(isa) if isa else np.errstate():
+            for arrays in [(x,)] if len(op.arguments) == 1 else [(x, x * 0 + 1), (x[1] + x * 0, x[::-1].copy())]:
+                y = op(*arrays, **settings)
+                if y.dtype == bool:
+                    assert not y[np.isnan(sum(arrays))].any() or name == "ne"
+                elif name != "pow":  # 1 ** nan is 1, says IEEE
+                    assert np.isnan(y[np.isnan(sum(arrays))]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_extremes_are_silent_and_finite_where_the_limit_is(dtype):
+    big = np.array([-np.inf, -1e30, -100.0, 100.0, 1e30, np.inf], dtype)
+    assert ops.sigmoid(big).tolist() == pytest.approx([0, 0, 0, 1, 1, 1])
+    assert ops.tanh(big).tolist() == [-1, -1, -1, 1, 1, 1]
+    assert ops.softplus(big)[2:].tolist() == pytest.approx([0, 100, 1e30, np.inf])
+    assert ops.silu(big[1:]).tolist() == pytest.approx([0, 0, 100, 1e30, np.inf], rel=1e-6, abs=1e-30)
+    assert ops.elu(big).tolist() == pytest.approx([-1, -1, -1, 100, 1e30, np.inf])
+    assert ops.gelu(big[1:]).tolist() == pytest.approx([0, 0, 100, 1e30, np.inf], rel=1e-6, abs=1e-30)
+    assert ops.exp(big)[[0, 1, -1]].tolist() == [0, 0, np.inf]
+    assert np.isneginf(ops.log(np.array([0.0], dtype))) and np.isnan(ops.log(np.array([-1.0], dtype)))
+    assert np.isnan(ops.sqrt(np.array([-1.0], dtype)))
+    rows = np.array([[1e4, 0.0, -1e4], [-np.inf, 0.0, 0.0], [-1e30, -1e30, -1e30]], dtype)
+    np.testing.assert_allclose(ops.softmax(rows), [[1, 0, 0], [0, 0.5, 0.5], [1 / 3] * 3], rtol=1e-6)
+    np.testing.assert_allclose(ops.logsumexp(rows), [1e4, math.log(2), -1e30], rtol=1e-6)
+    assert ops.log_softmax(rows)[0].tolist() == pytest.approx([0, -1e4, -2e4])
+    assert ops.logsumexp(np.full((1, 2), -np.inf, dtype)).tolist() == [-np.inf]
+    assert ops.logsumexp(np.ones((2, 0), dtype)).tolist() == [-np.inf, -np.inf]
+    x = Tensor(big[1:-1], requires_grad=True)
+    for op in (ops.sigmoid, ops.tanh, ops.softplus, ops.elu, ops.gelu, ops.relu):
+        (g,) = grad(op(x).sum(), [x])
+        assert np.isfinite(g.data).all(), op
+
+
+# -- composed functions ---------------------------------------------------------------------------------------------
+
+
+@given(data=st.data())
+def test_mean_var_std(data):
+    x = np.random.default_rng(data.draw(st.integers(0, 99))).standard_normal((3, 4, 2))
+    axis = data.draw(st.sampled_from([None, 0, -1, (0, 2), [1, 2]]))
+    keep, ddof = data.draw(st.booleans()), data.draw(st.sampled_from([0, 1]))
+    fixed = tuple(axis) if isinstance(axis, list) else axis
+    t = Tensor(x)
+    np.testing.assert_allclose(t.mean(axis, keep).data, x.mean(fixed, keepdims=keep))
+    np.testing.assert_allclose(t.var(axis, keep, ddof).data, x.var(fixed, keepdims=keep, ddof=ddof))
+    np.testing.assert_allclose(t.std(axis, keep, ddof).data, x.std(fixed, keepdims=keep, ddof=ddof))
+    gradcheck(lambda x: x.std(axis, keep, ddof) + x.mean(axis, keep), x, order=2, directions=1)
+
+
+# -- noise ----------------------------------------------------------------------------------------------------------
+
+
+def test_philox_is_the_published_one():
+    """The first known answer of Random123: key 0, counter 0."""
+    assert [hex(w) for w in _philox(0, 0, 2)[0].tolist()] == ["0x6627e8d5", "0xe169c58d", "0xbc57ac4c", "0x9b00dbd8"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", [1, 2**40 + 3])
+def test_noise_has_its_distribution(dtype, seed):
+    n = 40_000
+    draw = Generator(seed).draw
+    u, z, b = draw("uniform", n, dtype), draw("normal", n, dtype), draw("bernoulli", n, dtype, 0.3)
+    assert {u.dtype, z.dtype, b.dtype} == {np.dtype(dtype)}
+    assert 0 <= u.min() and u.max() < 1
+    assert np.abs(np.histogram(u, 20, (0, 1))[0] / n * 20 - 1).max() < 0.12
+    assert set(np.unique(b)) == {0, 1} and b.mean() == pytest.approx(0.3, abs=0.01)
+    z = z.astype(np.float64)
+    assert [(z**k).mean() for k in (1, 2, 3, 4)] == pytest.approx([0, 1, 0, 3], abs=0.15)
+    assert abs((z[::2] * z[1::2]).mean()) < 0.03 and abs((u[1:] * u[:-1]).mean() - 0.25) < 0.01
+
+
+@pytest.mark.parametrize("kind", NOISE)
+def test_a_draw_is_numbered(kind):
+    """Each draw differs, setting the counter back repeats it, and so does a new generator of the same seed."""
+    generator = Generator(5)
+    first, second = generator.draw(kind, (3, 5)), generator.draw(kind, (3, 5))
+    assert generator.counter == 2 and not np.array_equal(first, second)
+    generator.counter = 0
+    assert np.array_equal(first, generator.draw(kind, (3, 5)))
+    assert np.array_equal(first, Generator(5).draw(kind, (3, 5)))
+    assert not np.array_equal(first, Generator(6).draw(kind, (3, 5)))
+    assert not np.array_equal(first, Generator(5 + 2**32).draw(kind, (3, 5)))
+    assert np.array_equal(first.ravel()[:7], Generator(5).draw(kind, 7)), "a longer draw begins like a shorter one"
+
+
+@pytest.mark.parametrize("kind", NOISE)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("isa", ISAS)
+def test_noise_in_c_is_noise_in_numpy(kind, dtype, isa):
+    from tinyae.ops.random import _NOISE
+
+    for n in (0, 1, 2, 3, 4, 5, 31, 1000):
+        out, expected = np.empty(n, dtype), np.empty(n, dtype)
+        with kernels.use_isa(isa):
+            assert kernels.noise(kind, out, 2**63 + 11, 2**33 + 1, 0.3)
+        _NOISE[kind](expected, 2**63 + 11, 2**33 + 1, 0.3)
+        if kind == "normal":
+            np.testing.assert_allclose(out, expected, rtol=4 * np.finfo(dtype).eps, atol=4 * np.finfo(dtype).eps)
+        else:
+            assert same_bits(out, expected)
+
+
+def test_generator_seeds():
+    assert Generator(Generator(7)).key == 7 and Generator(-1).key == 2**64 - 1
+    assert Generator(np.random.default_rng(0)).key == Generator(np.random.default_rng(0)).key
+    assert Generator().key != Generator().key
+    assert repr(Generator(7)) == "Generator(seed=7, counter=0)"
+    with pytest.raises(SettingError, match="Generator: seed='x'"):
+        Generator("x")
+    with pytest.raises(DtypeError, match="uniform: noise of dtype int64"):
+        Generator(0).draw("uniform", 3, np.int64)
+
+
+def test_dropout():
+    x = Tensor(np.ones(10_000), requires_grad=True)
+    y = ops.dropout(x, p=0.25, generator=Generator(0))
+    y.sum().backward()
+    assert set(np.unique(y.data)) == {0, 1 / 0.75} and y.mean().item() == pytest.approx(1, abs=0.02)
+    assert np.array_equal(x.grad.data, y.data), "the gradient goes through the mask of the forward pass"
+    assert np.array_equal(ops.dropout(x, p=0.0, generator=Generator(0)).data, x.data)
+    for p in (-0.1, 1.0):
+        with pytest.raises(SettingError, match="dropout: p="):
+            ops.dropout(x, p=p, generator=Generator(0))

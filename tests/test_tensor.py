@@ -1,0 +1,287 @@
+"""Tensor with NumPy's manners: operators, functions, indexing, printing; and what it refuses rather than get wrong."""
+
+import operator
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyae import Tensor, grad, ops
+from tinyae.errors import AxisError, DtypeError, GraphError, SettingError, ShapeError, TinyaeError
+
+BINARY = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.eq, operator.ne, operator.lt,
+          operator.le, operator.gt, operator.ge]  # fmt: skip
+
+
+@pytest.fixture
+def t():
+    return Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], requires_grad=True)
+
+
+# -- operators ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", BINARY, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("other", [2, 2.0, True, np.float64(2), np.float32(2), np.array([2.0, 1.0], np.float32), Tensor([2.0, 1.0])],
+                         ids=lambda o: type(o).__name__)  # fmt: skip
+def test_operators_from_both_sides(function, other):
+    """As NumPy, float32 staying float32, and a Tensor whoever stands on the left."""
+    a = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
+    t, plain = Tensor(a, requires_grad=True), np.asarray(other, np.float32)
+    for y, expected in ((function(t, other), function(a, plain)), (function(other, t), function(plain, a))):
+        assert type(y) is Tensor and y.dtype == expected.dtype
+        np.testing.assert_allclose(y.data, expected)
+        assert y.requires_grad == (y.dtype == np.float32)
+
+
+def test_unary_operators(t):
+    assert (-t).tolist() == [[-1, -2, -3], [-4, -5, -6]] and (+t) is t and abs(-t).tolist() == t.tolist()
+
+
+def test_matmul_from_both_sides(t):
+    a = np.ones((3, 2), np.float32)
+    np.testing.assert_allclose((t @ a).data, t.data @ a)
+    np.testing.assert_allclose((a @ t).data, a @ t.data)
+    assert type(a @ t) is Tensor and (a @ t).requires_grad
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (1, 5)])
+def test_matmul_does_not_guess(t, shape):
+    with pytest.raises(ShapeError, match=re.escape(f"matmul: (2, 3) @ {shape}")):
+        t @ np.ones(shape)
+
+
+def test_power_keeps_the_base_once(t):
+    assert (t**2)._node.op is ops.square and (t**2.0)._node.op is ops.square and (t**3)._node.op is ops.pow
+    with pytest.raises(TinyaeError) as caught:
+        Tensor([1, 2]) ** -1
+    assert "do not broadcast" not in str(caught.value) and "negative integer powers" in str(caught.value)
+
+
+def test_float32_stays_float32_through_python_scalars(t):
+    for y in (t + 1, 2.0 * t, t / 3, t**2.5, 1 - t, t / np.sqrt(2), t * np.float64(2), t.mean(), t.var(), t > 1, -t,
+              t.clip(0.0, 1.0), ops.where(t > 2, t, 0.0), ops.maximum(t, 0), ops.softmax(t), t.std(axis=0)):  # fmt: skip
+        assert y.dtype in (np.float32, bool)
+    assert (t * np.ones(3)).dtype == np.float64, "a float64 array is a decision"
+
+
+# -- NumPy's functions ----------------------------------------------------------------------------------------------
+
+UFUNCS = ["absolute", "exp", "log", "negative", "sign", "sqrt", "square", "tanh"]
+UFUNCS2 = ["add", "divide", "equal", "greater", "greater_equal", "less", "less_equal", "maximum", "minimum", "multiply",
+           "not_equal", "power", "subtract"]  # fmt: skip
+FUNCTIONS = {
+    "sum": lambda x: np.sum(x), "sum axis": lambda x: np.sum(x, axis=0), "sum keep": lambda x: np.sum(x, 1, keepdims=True),
+    "mean": lambda x: np.mean(x, axis=(0, 1)), "var": lambda x: np.var(x, axis=0, ddof=1), "std": lambda x: np.std(x),
+    "max": lambda x: np.max(x, axis=1), "min": lambda x: np.min(x), "amax": lambda x: np.amax(x, axis=0),
+    "amin": lambda x: np.amin(x, 1), "argmax": lambda x: np.argmax(x, axis=1), "argmin": lambda x: np.argmin(x),
+    "reshape": lambda x: np.reshape(x, (3, 2)), "transpose": lambda x: np.transpose(x),
+    "transpose axes": lambda x: np.transpose(x, (1, 0)), "ravel": lambda x: np.ravel(x),
+    "broadcast_to": lambda x: np.broadcast_to(x, (4, 2, 3)), "clip": lambda x: np.clip(x, 2.0, 4.0),
+    "clip by name": lambda x: np.clip(x, a_min=None, a_max=4.0), "clip min": lambda x: np.clip(x, min=2.0),
+    "concatenate": lambda x: np.concatenate([x, np.ones((1, 3), np.float32)]), "stack": lambda x: np.stack([x, x], axis=1),
+    "where": lambda x: np.where(np.array([True, False, True]), x, 0.0), "matmul": lambda x: np.matmul(x, np.ones(3, np.float32)),
+    "nested": lambda x: np.sum(np.exp(x)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("function", [*(getattr(np, n) for n in UFUNCS), *(lambda x, f=getattr(np, n): f(x, 2.0) for n in UFUNCS2),
+                                      *(lambda x, f=getattr(np, n): f(2.0, x) for n in UFUNCS2), *FUNCTIONS.values()],
+                         ids=[*UFUNCS, *UFUNCS2, *(n + " reversed" for n in UFUNCS2), *FUNCTIONS])  # fmt: skip
+def test_numpy_functions_take_tensors(t, function):
+    y, expected = function(t), np.asarray(function(t.data))
+    assert type(y) is Tensor and y.dtype == expected.dtype and y.shape == expected.shape
+    np.testing.assert_allclose(y.data, expected, rtol=1e-6)
+    assert y.requires_grad or y.dtype.kind != "f" or y._data.dtype == bool
+
+
+def test_array_times_tensor_is_a_tensor(t):
+    """And one Tensor, not an array of them."""
+    for a in (np.ones(3), np.ones((2, 3)), np.ones(()), np.float32(1), np.float64(1)):
+        for y in (a * t, t * a, a - t, a @ t.T if a.ndim else t):
+            assert type(y) is Tensor and y.requires_grad
+    a = np.ones((2, 3))
+    with pytest.raises(TinyaeError, match="out= is not supported"):
+        a += t
+
+
+def test_functions_without_a_derivative(t):
+    """Refused where a gradient would be cut silently, else NumPy's own."""
+    plain = t.detach()
+    for function in (np.sin, np.cumsum, np.linalg.svd, np.add.reduce, np.median, np.linalg.norm, lambda x: np.dot(x, x.T)):
+        with pytest.raises(GraphError, match=r"no derivative here.*detach\(\)"):
+            function(t)
+        function(plain)
+    assert type(np.sin(plain)) is np.ndarray
+    assert np.shape(t) == (2, 3) and np.ndim(t) == 2 and np.size(t) == 6 and not np.isnan(t).any()
+    assert np.allclose(t, t.data) and np.array_equal(t, plain) and np.isfinite(t).all() and np.count_nonzero(t) == 6
+    assert [a.tolist() for a in np.where(t > 4)] == [a.tolist() for a in np.nonzero(t > 4)] == [[1, 1], [1, 2]]
+
+
+@pytest.mark.parametrize("call", [lambda t: np.exp(t, out=np.empty((2, 3))), lambda t: np.sum(t, out=np.empty(())),
+                                  lambda t: np.mean(t, dtype=np.float64), lambda t: np.max(t, out=np.empty(()))])  # fmt: skip
+def test_out_and_dtype_are_refused(t, call):
+    with pytest.raises(SettingError, match="not supported on Tensors"):
+        call(t)
+
+
+def test_conversion(t):
+    a = np.asarray(t)
+    assert np.shares_memory(a, t._data) and not a.flags.writeable
+    assert not np.shares_memory(np.array(t), t._data) and np.array(t).flags.writeable
+    assert np.asarray(t, dtype=np.float64).dtype == np.float64
+    assert Tensor(3.5).item() == float(Tensor(3.5)) == 3.5 and int(Tensor(3)) == 3
+    assert [10, 20, 30][Tensor(1)] == 20 and list(range(Tensor(3))) == [0, 1, 2]
+    assert bool(Tensor(1.0)) and not Tensor([0.0]) and f"{Tensor(3.14159):.2f}" == "3.14"
+    assert t.tolist() == [[1, 2, 3], [4, 5, 6]] and len(t) == 2 and [row.tolist() for row in t] == t.tolist()
+    assert (t.shape, t.ndim, t.size, t.dtype) == ((2, 3), 2, 6, np.float32)
+    with pytest.raises(AxisError, match=r"item: a Tensor of shape \(2, 3\) is not one value"):
+        float(t)
+    with pytest.raises(AxisError, match="neither true nor false"):
+        bool(t > 1)
+    with pytest.raises(AxisError, match="0-d Tensor has no length"):
+        len(Tensor(1.0))
+    with pytest.raises(AxisError):
+        iter(Tensor(1.0)).__next__()
+    with pytest.raises(DtypeError, match=r"a float32 Tensor of shape \(\) cannot be an index"):
+        [1][Tensor(0.0)]
+
+
+def test_hash_is_identity(t):
+    assert len({t, t, t.detach()}) == 2 and {t: 1}[t] == 1
+
+
+def test_astype(t):
+    y = t.astype("float64")
+    y.sum().backward()
+    assert y.dtype == np.float64 and t.grad.dtype == np.float32
+    assert t.astype(int).dtype == np.int64 and not t.astype(int).requires_grad
+    for bad in (complex, np.float16, "O", "U3"):
+        with pytest.raises(DtypeError, match="astype: "):
+            t.astype(bad)
+
+
+# -- indexing and shapes --------------------------------------------------------------------------------------------
+
+INDICES = {
+    "int": 1, "negative": -1, "slice": slice(None, None, -1), "tuple": (0, 1), "ellipsis": (Ellipsis, 0), "new axis": (None, 0),
+    "list": [0, 0, 1], "array": np.array([1, 0]), "pairs": ([0, 1], [2, 2]), "mixed": (slice(None), [0, 2]), "empty": [],
+    "mask": np.array([[True, False, True], [False, False, True]]), "rows": np.array([True, False]), "all": (), "none": None,
+    "tensor": Tensor([1, 1]), "tensor mask": Tensor([True, False]), "numpy int": np.int64(1), "tensors": (Tensor(1), Tensor([0, 2])),
+    "empty slice": slice(2, 2), "no rows": np.zeros(2, bool), "true": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("index", INDICES.values(), ids=INDICES.keys())
+def test_indexing(t, index):
+    """NumPy's values; ones scattered back to where they came from, repeated ones added."""
+    plain = tuple(np.asarray(i) if isinstance(i, Tensor) else i for i in index) if isinstance(index, tuple) else index
+    plain = np.asarray(plain) if isinstance(plain, Tensor) else plain
+    y = t[index]
+    np.testing.assert_array_equal(y.data, t.data[plain])
+    picked = np.arange(6).reshape(2, 3)[plain].ravel()
+    assert grad(y.sum(), t).data.ravel().tolist() == np.bincount(picked, minlength=6).tolist()
+
+
+@pytest.mark.parametrize("index", [2, (0, 3), [0, 5], (0, 0, 0), "a", 1.0])
+def test_bad_indices(t, index):
+    with pytest.raises(AxisError, match=r"getitem: operands of shape \(2, 3\)"):
+        t[index]
+
+
+@given(data=st.data())
+def test_reshaping(data):
+    x = np.arange(24.0).reshape(2, 3, 4)
+    t = Tensor(x, requires_grad=True)
+    shape = data.draw(st.sampled_from([(24,), (4, 6), (-1, 2), (2, -1, 3), (1, 24, 1)]))
+    axes = data.draw(st.permutations(range(3)))
+    for y, expected in (
+        (t.reshape(*shape), x.reshape(shape)),
+        (t.reshape(shape), x.reshape(shape)),
+        (t.reshape(list(shape)), x.reshape(shape)),
+        (t.transpose(*axes), x.transpose(axes)),
+        (t.transpose(tuple(axes)), x.transpose(axes)),
+        (t.transpose(), x.T),
+        (t.T, x.T),
+        (t.mT, x.mT),
+        (t.flatten(), x.reshape(-1)),
+        (t.flatten(1), x.reshape(2, 12)),
+        (t.flatten(3), x[..., None]),
+    ):
+        np.testing.assert_array_equal(y.data, expected)
+        assert grad(y.sum(), t).tolist() == np.ones((2, 3, 4)).tolist()
+    assert np.shares_memory(t.reshape(*shape)._data, t._data), "a view, as in NumPy"
+    assert Tensor(np.ones((0, 3))).flatten(1).shape == (0, 3) and Tensor(np.ones((2, 0))).flatten().shape == (0,)
+
+
+def test_bad_shapes(t):
+    with pytest.raises(ShapeError, match=r"reshape: operands of shape \(2, 3\), shape=\(5,\)"):
+        t.reshape(5)
+    with pytest.raises(AxisError, match=r"flatten: start=3 for a Tensor of shape \(2, 3\)"):
+        t.flatten(3)
+    with pytest.raises(AxisError, match=r"mT: a Tensor of shape \(3,\) is not a matrix"):
+        _ = t[0].mT
+    with pytest.raises(AxisError, match="sum.*axis=5"):
+        t.sum(axis=5)
+
+
+@pytest.mark.parametrize("name", ["exp", "log", "sqrt", "square", "tanh", "sigmoid", "relu"])
+def test_methods_are_the_ops(t, name):
+    y = getattr(t, name)()
+    assert y._node.op is getattr(ops, name) and type(y) is Tensor
+
+
+def test_reductions_take_lists_of_axes(t):
+    for name in ("sum", "mean", "max", "min", "var", "std"):
+        assert getattr(t, name)(axis=[0, 1]).shape == () and getattr(t, name)([1], True).shape == (2, 1)
+    assert t.argmax(axis=1).tolist() == [2, 2] and t.argmin().item() == 0
+
+
+# -- printing -------------------------------------------------------------------------------------------------------
+
+
+def test_repr(t):
+    assert repr(t) == (
+        "Tensor([[1., 2., 3.],\n        [4., 5., 6.]], shape=(2, 3), dtype=float32, requires_grad=True)"
+    )
+    assert repr(t.sum()) == "Tensor(21., shape=(), dtype=float32, op=sum)"
+    assert repr(Tensor([1, 2])) == "Tensor([1, 2], shape=(2,), dtype=int64)"
+    assert repr(Tensor(np.zeros((0, 2)))) == "Tensor([], shape=(0, 2), dtype=float64)"
+    assert len(repr(Tensor(np.zeros((1000, 1000))))) < 500
+    assert str(t) == f"{t}" == repr(t)
+
+
+def test_tree():
+    """Every value met once, with op, shape, value, gradient and the line of this file that made it."""
+    w = Tensor([[1.0, 2.0]], requires_grad=True)
+    h = w * 3.0
+    loss = (h * h).sum()
+    loss.backward()
+    lines = loss.tree().splitlines()
+    columns = ["op", "shape", "value", "gradient", "source"]
+    assert lines[0].split() == columns
+    starts = [lines[0].index(c) for c in columns]
+    rows = [[line[a:b].strip() for a, b in zip(starts, [*starts[1:], None])] for line in lines[1:]]
+    assert rows[0][:4] == ["#1 sum(keepdims=False)", "()", "45.", "1."]
+    assert rows[1][:4] == ["`- #2 mul", "(1, 2)", "[ 9. 36.]", "[1. 1.]"]
+    assert rows[2][:4] == ["|- #3 mul", "(1, 2)", "[3. 6.]", "[ 6. 12.]"]
+    assert rows[3][:4] == ["|  `- #4 leaf", "(1, 2)", "[1. 2.]", "[18. 36.]"]
+    assert rows[4][:4] == ["`- mul (see #3)", "", "", ""]
+    assert re.fullmatch(r"test_tensor.py:\d+  loss = \(h \* h\)\.sum\(\)", rows[0][4])
+    assert re.fullmatch(r"test_tensor.py:\d+  h = w \* 3\.0", rows[2][4])
+    assert len(loss.tree(depth=1).splitlines()) == 3
+    assert Tensor(1.0).tree() == repr(Tensor(1.0))
+
+
+def test_tree_of_something_big():
+    """Long values are cut, large ones are not kept, a chain of thousands is no recursion."""
+    x = y = Tensor(np.ones(60), requires_grad=True)
+    for _ in range(3000):
+        y = y + 1.0
+    text = y.sum().tree()
+    assert len(text.splitlines()) == 3003 and "[3001. 3001. 3001. 3001. ..]" in text
+    big = (Tensor(np.ones(65), requires_grad=True) * 2.0).sum().tree().splitlines()
+    assert re.search(r"#2 mul +\(65,\) +- +- ", big[2])
+    assert x.grad is None

@@ -1,0 +1,33 @@
+"""tinyae: a reverse-mode autograd tensor small enough to read in an evening, and every autoencoder on top of it.
+
+    import tinyae
+    Z = tinyae.VAE(n_components=8).fit(X).transform(X)
+
+Read in this order: ``errors``, ``engine``, ``ops/math``, ``tensor``, ``gradcheck``, ``nn``, ``optim``, ``train``,
+``ae/base``. The README says how long each takes.
+"""
+
+from . import errors, kernels, ops
+from ._version import __version__
+from .engine import OPS, Op, grad, no_grad, op
+from .gradcheck import GradcheckError, gradcheck
+from .ops.random import Generator
+from .ops.state import assign
+from .tensor import Tensor
+
+__all__ = [
+    "Generator",
+    "GradcheckError",
+    "OPS",
+    "Op",
+    "Tensor",
+    "__version__",
+    "assign",
+    "errors",
+    "grad",
+    "gradcheck",
+    "kernels",
+    "no_grad",
+    "op",
+    "ops",
+]

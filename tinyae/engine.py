@@ -1,0 +1,661 @@
+"""The engine: a value that remembers how it was made, and the walk back that turns this memory into gradients.
+
+What one can do with it:
+
+    w = Tensor([[1.0, 2.0]], requires_grad=True)  a leaf (Tensor is the Var that users make)
+    loss = some_op(w)                             an `Op` computes, and the tape gets one `Node`
+    loss.backward()                               w.grad holds d loss / d w
+    (g,) = grad(loss, [w], create_graph=True)     the same as a value, itself differentiable
+
+Three words carry everything. An **Op** is one operation declared once: its NumPy definition and one vector-Jacobian
+product (vjp) per argument. A **Var** is an array and, if a gradient may be wanted, the Node that made it. A **Node** is
+one line of the tape: the op, the nodes it came from, and what its vjps will ask for.
+
+Ring 1. Knows arrays and kernels; must not know which ops exist, what a layer is, or the name of the user's class (the
+result's class is taken from the arguments). Read after ``errors.py``; then ``ops/math.py`` and ``tensor.py``.
+
+Note [What the tape keeps]
+    A vjp's argument names say it: ``g`` the incoming gradient, ``y`` the result, the name of an argument, of a setting,
+    or ``x_shape`` for an argument's shape alone. Only what the *wanted* gradients name is kept: ``x @ w`` with a plain
+    array x keeps x and not w. Backward drops it (and says so when asked twice). Results of up to ``KEEP_SMALL`` elements
+    stay readable in ``tree()``, since 256 bytes cost nothing and a learner's numbers are that small.
+
+Note [Versions]
+    Every array that is kept carries a shared write counter. What writes in place (`ops.assign`, an optimizer) advances it,
+    and backward refuses a kept array whose counter has moved: the gradient would silently be that of other numbers.
+    NumPy cannot write past the counter, because ``Tensor.data`` and ``np.asarray(var)`` are read-only views.
+
+Note [Aliasing of gradients]
+    A vjp may return ``g`` itself, or a view of it (add, reshape). So a gradient under way is never written to, unless
+    the engine itself made it as a sum; and a leaf takes an array over only if that array is new. Two leaves therefore
+    never share a gradient's memory, whatever the rules return.
+"""
+
+import sys
+from functools import wraps
+from itertools import count
+from operator import attrgetter
+from threading import local
+
+import numpy as np
+
+from . import kernels
+from .errors import AxisError, DtypeError, GraphError, ShapeError, TinyaeError
+
+__all__ = ["KEEP_SMALL", "OPS", "Node", "Op", "Var", "broadcast_to", "cast", "grad", "no_grad", "op", "place", "sum_to",
+           "written"]  # fmt: skip
+
+KEEP_SMALL = 64
+OPS = {}
+
+_PACKAGE = __file__.rpartition("engine")[0]
+_SCALARS = frozenset((float, int, bool))
+_FREED = object()
+_tick = count().__next__
+_by_order = attrgetter("order")
+
+
+class _Mode(local):
+    recording = True
+
+
+_mode = _Mode()
+
+
+class no_grad:
+    """``with no_grad():`` nothing is recorded on this thread; results need no gradient. Also a decorator."""
+
+    _recording = False
+    _before = ()  # a stack, so that one instance may be entered again inside itself
+
+    def __enter__(self):
+        self._before = (*self._before, _mode.recording)
+        _mode.recording = self._recording
+
+    def __exit__(self, *_):
+        *self._before, _mode.recording = self._before
+
+    def __call__(self, function):
+        @wraps(function)
+        def without_grad(*args, **kwargs):
+            with no_grad():
+                return function(*args, **kwargs)
+
+        return without_grad
+
+
+class _recording(no_grad):
+    """Recording on, whatever the thread's mode was: for create_graph inside no_grad."""
+
+    _recording = True
+
+
+# -- where in the user's program ------------------------------------------------------------------------------------
+
+
+def _where(above=2):
+    """The innermost frame outside this package as (code, instruction): cheap now, formatted by `place` if ever asked.
+
+    above: how many frames up to begin, since each one looked at costs an object.
+    """
+    frame = inner = sys._getframe(above)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    frame = frame or inner
+    return frame.f_code, frame.f_lasti
+
+
+def place(where):
+    """(code, instruction) -> ``("file.py", 12, "h = x @ w")``: file, line number, the line's text."""
+    import linecache
+
+    code, instruction = where
+    line = code.co_firstlineno
+    for start, end, number in code.co_lines():
+        if start <= instruction < end and number is not None:
+            line = number
+    return code.co_filename, line, linecache.getline(code.co_filename, line).strip()
+
+
+def _at(where):
+    file, line, text = place(where)
+    return f"{file}:{line}" + (f" `{text}`" if text else "")
+
+
+# -- the tape -------------------------------------------------------------------------------------------------------
+
+
+class Node:
+    """One line of the tape, or a leaf (``op`` is None). Holds no Var, so a dropped graph dies by reference count."""
+
+    __slots__ = ("op", "parents", "recipe", "kept", "writes", "settings", "shape", "dtype", "order", "where", "value",
+                 "grad", "__weakref__")  # fmt: skip
+
+    def __init__(self, op, parents, recipe, kept, writes, settings, y, where):
+        self.op = op
+        self.parents = parents  # a Node per argument, None where no gradient is wanted
+        self.recipe = recipe  # (parent's index, vjp, the kernel's vjp, positions in kept) per wanted gradient
+        self.kept = kept
+        self.writes = writes  # beside kept: (counter, its value then) of Note [Versions], None for what has no counter
+        self.settings = settings
+        self.shape = y.shape
+        self.dtype = y.dtype
+        self.order = _tick()  # parents are always older: sorting by age is a topological sort
+        self.where = where
+        self.value = y if op is None or y.size <= KEEP_SMALL else None
+        self.grad = None  # leaves and `retain_grad`: a Var; others: the latest array, if small, for `tree`
+
+
+def _leaf(array, where):
+    return Node(None, (), (), (), (), None, array, where)
+
+
+class Var:
+    """An array and, if its gradient may be wanted, the `Node` that made it. Users make a `Tensor`, which adds manners."""
+
+    __slots__ = ("_data", "_node", "_writes", "__weakref__")
+
+    @property
+    def grad(self):
+        """The accumulated gradient, a Var of the same shape and dtype, or None."""
+        return self._node.grad if self._node is not None and isinstance(self._node.grad, Var) else None
+
+    @grad.setter
+    def grad(self, value):
+        if self._node is None:
+            raise GraphError("grad: this tensor does not require a gradient. Call requires_grad_() first.")
+        if value is not None:
+            value = value if isinstance(value, Var) else self._result(value, dtype=self._data.dtype)
+            if value._data.shape != self._data.shape:
+                raise ShapeError(f"grad: shape {value._data.shape} for a tensor of shape {self._data.shape}.")
+            if value._data.dtype != self._data.dtype:
+                raise DtypeError(f"grad: dtype {value._data.dtype} for a {self._data.dtype} tensor. Convert it first.")
+        self._node.grad = value
+
+    @property
+    def requires_grad(self):
+        """Whether operations on this value are recorded."""
+        return self._node is not None
+
+    @property
+    def is_leaf(self):
+        """Whether this value was made by the user and not by an operation that was recorded."""
+        return self._node is None or self._node.op is None
+
+    def requires_grad_(self, flag=True):
+        """Start (or stop) recording what is done with this leaf; returns self."""
+        if not self.is_leaf:
+            raise GraphError("requires_grad_: this tensor is the result of an operation. Use detach() to cut it off.")
+        if flag and self._data.dtype.kind != "f":
+            raise DtypeError(
+                f"requires_grad: a gradient with respect to {self._data.dtype} values makes no sense. "
+                "Convert first: Tensor(x, dtype=np.float32, requires_grad=True)."
+            )
+        if not flag:
+            self._node = None
+        elif self._node is None:
+            self._node = _leaf(self._data, _where())
+        return self
+
+    def retain_grad(self):
+        """Ask backward to store the gradient of this intermediate value in ``.grad`` too; returns self."""
+        if self._node is None:
+            raise GraphError("retain_grad: this tensor does not require a gradient.")
+        if self._node.grad is None:
+            self._node.grad = _RETAIN
+        return self
+
+    def detach(self):
+        """The same values (shared memory), cut off from the graph."""
+        return _wrap(self._result, self._data, None, _counter(self))
+
+    def backward(self, g=None, *, retain_graph=False, create_graph=False):
+        """Fill ``.grad`` of every leaf with d self / d leaf, *adding* to what is there.
+
+        Parameters
+        ----------
+        g : array_like, optional
+            The gradient to start from, of this tensor's shape; default 1, for a tensor of one element only.
+        retain_graph : bool
+            Keep what the tape holds, so that backward can run again.
+        create_graph : bool
+            Record the walk itself, so that gradients can be differentiated. Implies retain_graph.
+        """
+        gradients = _walk(self, g, None, retain_graph or create_graph, create_graph)
+        for node, value in gradients.items():
+            if isinstance(node.grad, Var):
+                with no_grad() if not create_graph else _recording():
+                    value = OPS["add"](node.grad, value)
+            node.grad = value
+
+Var._result = Var
+_RETAIN = object()
+
+
+def _wrap(cls, data, node, writes):
+    value = cls.__new__(cls)
+    value._data = data
+    value._node = node
+    value._writes = writes
+    return value
+
+
+def _counter(var):
+    """The write counter of Note [Versions]: [writes so far, where the last one was], made when first needed."""
+    if var._writes is None:
+        var._writes = [0, None]
+    return var._writes
+
+
+# -- operations -----------------------------------------------------------------------------------------------------
+
+_INPUT, _RESULT, _SETTING, _SHAPE, _SHAPES, _CONSTANT = range(6)
+
+
+class Op:
+    """One operation, declared once: called on Vars it records, called on plain arrays it is plain NumPy or C.
+
+    Made by the decorator `op`. Arguments are arrays and positional, settings are keyword-only.
+    """
+
+    def __init__(self, definition, elementwise, view, domain, kinks):
+        code = definition.__code__
+        self.name = self.__name__ = definition.__name__
+        self.definition = definition
+        self.kernel = kernels.FORWARD.get(self.name)
+        self.arguments = code.co_varnames[: code.co_argcount]
+        self.variadic = bool(code.co_flags & 0x04)  # declared as def op(*xs, ...): every operand has the same rule
+        self.settings = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+        self.defaults = dict(definition.__kwdefaults__ or {})
+        self.elementwise = elementwise  # operands broadcast: the engine undoes it
+        self.view = view  # the result may share the operand's memory, hence its write counter
+        self.domain = domain  # where random tests draw values, poles excluded
+        self.kinks = kinks  # where it is not differentiable
+        self.rules = {}
+        self._recipes = {}
+        self.__doc__ = definition.__doc__
+        self.__module__ = definition.__module__
+
+    def __repr__(self):
+        return f"<op {self.name}>"
+
+    def vjp(self, which):
+        """Declare the gradient for one argument: ``@op.vjp("a")``, or ``@op.vjp`` for the first (or every variadic) one.
+
+        The rule maps the incoming gradient ``g`` and whatever else it names to the argument's gradient. It may use
+        operators and ops only, since it runs on arrays and on Vars alike. None stands for a gradient of zero.
+        """
+        if not isinstance(which, str):
+            return self._add_rule(None if self.variadic else self.arguments[0], which)
+        return lambda rule: self._add_rule(which, rule)
+
+    def _add_rule(self, argument, rule):
+        names = rule.__code__.co_varnames[: rule.__code__.co_argcount]
+        self.rules[argument] = (rule, kernels.BACKWARD.get((self.name, argument)), names[1:])
+        self._recipes.clear()
+        return rule
+
+    def _source(self, name, index):
+        if self.variadic and name == "index":
+            return _CONSTANT, index
+        if self.variadic and name == "shapes":
+            return _SHAPES, None
+        if name == "y":
+            return _RESULT, None
+        if name in self.arguments:
+            return _INPUT, self.arguments.index(name)
+        if name.endswith("_shape") and name[:-6] in self.arguments:
+            return _SHAPE, self.arguments.index(name[:-6])
+        if name in self.settings:
+            return _SETTING, name
+        raise TypeError(f"{self.name}: a vjp asks for {name!r}, which is neither an argument, a setting nor y.")
+
+    def _recipe(self, wanted):
+        """What to keep, and how each rule finds it. wanted: a bit per operand, and one past the last, which tells n."""
+        sources, rules = [], []
+        for index in range(wanted.bit_length() - 1):
+            argument = None if self.variadic else self.arguments[index]
+            if not wanted >> index & 1 or argument not in self.rules:
+                continue
+            rule, kernel, names = self.rules[argument]
+            positions = []
+            for name in names:
+                source = self._source(name, index)
+                if source not in sources:
+                    sources.append(source)
+                positions.append(sources.index(source))
+            rules.append((index, rule, kernel, tuple(positions)))
+        recipe = self._recipes[wanted] = tuple(sources), tuple(rules)
+        return recipe
+
+    def __call__(self, *args, **settings):
+        cls = None
+        wanted = 0  # bit i: operand i wants a gradient
+        bit = 1
+        arrays = []
+        parents = []
+        for value in args:
+            node = None
+            if isinstance(value, Var):
+                cls = value._result
+                node = value._node
+                if node is not None:
+                    wanted |= bit
+                value = value._data
+            elif value.__class__ is not np.ndarray:
+                value = self._operand(value)
+            arrays.append(value)
+            parents.append(node)
+            bit += bit
+        if self.defaults:
+            settings = {**self.defaults, **settings}
+        try:
+            y = None if self.kernel is None else self.kernel(*arrays, **settings)
+            if y is None:
+                y = self.definition(*arrays, **settings)
+        except TinyaeError:
+            raise
+        except (ValueError, TypeError, IndexError, OverflowError) as problem:
+            raise self._error(problem, arrays, settings) from None
+        if cls is None:
+            return y
+        if y.__class__ is not np.ndarray:
+            y = np.asarray(y)
+        if wanted and self.rules and _mode.recording:
+            return self._record(cls, args, arrays, parents, settings, y, wanted + bit)
+        return _wrap(cls, y, None, self._shared_counter(args, y))
+
+    def _shared_counter(self, args, y):
+        """The operand's write counter if the result is a view of its memory."""
+        return _counter(args[0]) if self.view and y.base is not None and isinstance(args[0], Var) else None
+
+    def _operand(self, value):
+        if self.elementwise:
+            if value.__class__ in _SCALARS:
+                return value  # weak: float32 stays float32
+            if isinstance(value, float):
+                return float(value)  # np.float64 too, else x / np.sqrt(2) would leave float32 behind the user's back
+        return np.asarray(value)
+
+    def _record(self, cls, args, arrays, parents, settings, y, wanted):
+        recipe = self._recipes.get(wanted) or self._recipe(wanted)
+        sources, rules = recipe
+        result = _wrap(cls, y, None, self._shared_counter(args, y) if self.view else None)
+        if not rules:
+            return result
+        kept = writes = ()
+        if sources:
+            kept, writes = [], []
+            for kind, which in sources:
+                counter = None
+                if kind == _INPUT:
+                    kept.append(arrays[which])
+                    if isinstance(args[which], Var):
+                        counter = _counter(args[which])
+                elif kind == _RESULT:
+                    kept.append(y)
+                    counter = _counter(result)
+                elif kind == _SETTING:
+                    kept.append(settings[which])
+                elif kind == _SHAPE:
+                    kept.append(arrays[which].shape)
+                elif kind == _SHAPES:
+                    kept.append(tuple(a.shape for a in arrays))
+                else:
+                    kept.append(which)
+                writes.append(None if counter is None else (counter, counter[0]))
+        result._node = Node(self, parents, recipe, kept, writes, settings, y, _where(3))  # the caller of __call__
+        return result
+
+    def _error(self, problem, arrays, settings):
+        """NumPy's complaint in our words: the op, all shapes, the user's settings."""
+        shapes = [np.shape(a) for a in arrays]
+        if self.elementwise and "broadcast" in str(problem):
+            return ShapeError(
+                f"{self.name}: shapes {' and '.join(map(str, shapes))} do not broadcast. "
+                "Aligned at the right, each axis must have equal length or length 1; reshape one of them."
+            )
+        given = "".join(f", {k}={v!r}" for k, v in settings.items() if not isinstance(v, np.ndarray))
+        kinds = {IndexError: AxisError, TypeError: DtypeError, OverflowError: DtypeError, ValueError: ShapeError}
+        kind = next(ours for theirs, ours in kinds.items() if isinstance(problem, theirs))
+        return kind(f"{self.name}: operands of shape {', '.join(map(str, shapes))}{given}: {problem}")
+
+
+def op(definition=None, /, *, elementwise=False, view=False, domain=(-3.0, 3.0), kinks=()):
+    """Declare an operation: decorate its NumPy definition. See `Op`; registers it in ``OPS`` under its name."""
+    if definition is None:
+        return lambda function: op(function, elementwise=elementwise, view=view, domain=domain, kinks=kinks)
+    made = Op(definition, elementwise, view, domain, kinks)
+    if OPS.setdefault(made.name, made) is not made:
+        raise TypeError(f"op: {made.name!r} is declared twice, in {OPS[made.name].__module__} and {made.__module__}.")
+    return made
+
+
+@op(view=True)
+def broadcast_to(x, *, shape):
+    """x repeated along new axes and axes of length 1, without a copy. Shape: any -> shape."""
+    return np.broadcast_to(x, shape)
+
+
+@broadcast_to.vjp
+def _(g, x_shape):
+    return sum_to(g, shape=x_shape)
+
+
+@op
+def sum_to(x, *, shape):
+    """The transpose of `broadcast_to`: sums over the axes along which shape was repeated. Shape: any -> shape."""
+    new = x.ndim - len(shape)
+    repeated = tuple(i for i in range(x.ndim) if i < new or (shape[i - new] == 1 and x.shape[i] != 1))
+    summed = kernels.FORWARD["sum"](x, axis=repeated, keepdims=False) if "sum" in kernels.FORWARD else None
+    return (x.sum(axis=repeated) if summed is None else summed).reshape(shape)
+
+
+@sum_to.vjp
+def _(g, x_shape):
+    return broadcast_to(g, shape=x_shape)
+
+
+@op
+def cast(x, *, dtype):
+    """x in another dtype. Shape: any -> same."""
+    return x.astype(dtype)
+
+
+@cast.vjp
+def _(g):
+    return g  # the engine gives every gradient its parent's dtype
+
+
+def written(*vars):
+    """Advance the write counters of vars whose memory was just written in place (Note [Versions])."""
+    where = _where()
+    for var in vars:
+        if var._writes is not None:
+            var._writes[0] += 1
+            var._writes[1] = where
+
+
+# -- the walk back --------------------------------------------------------------------------------------------------
+
+
+def grad(output, inputs, g=None, *, create_graph=False, retain_graph=None, allow_unused=False):
+    """d output / d inputs, without touching any ``.grad``.
+
+    Parameters
+    ----------
+    output : Var
+        One value, or any shape if g (of that shape) says what to start from.
+    inputs : Var or sequence of Var
+        Leaves or intermediate results.
+    g : array_like, optional
+        The gradient to start from; default 1.
+    create_graph : bool
+        Make the gradients differentiable in turn, to any order.
+    retain_graph : bool, optional
+        Keep the graph for another walk; default: as create_graph.
+    allow_unused : bool
+        Zeros, instead of an error, for an input that output does not depend on.
+
+    Returns
+    -------
+    Var or tuple of Var
+        As inputs; each of its input's shape and dtype.
+    """
+    single = isinstance(inputs, Var)
+    inputs = (inputs,) if single else tuple(inputs)
+    for i, x in enumerate(inputs):
+        if not isinstance(x, Var):
+            raise GraphError(f"grad: input {i} is a {type(x).__name__}, not a Tensor.")
+        if x._node is None and not allow_unused:
+            raise GraphError(f"grad: input {i} does not require a gradient. Make it with requires_grad=True.")
+    retain = create_graph if retain_graph is None else retain_graph
+    targets = {x._node for x in inputs if x._node is not None}
+    found = _walk(output, g, targets, retain, create_graph)
+    gradients = []
+    for i, x in enumerate(inputs):
+        if x._node not in found and not allow_unused:
+            raise GraphError(
+                f"grad: the output does not depend on input {i} (shape {x._data.shape}). "
+                "Pass allow_unused=True if zeros are what you want."
+            )
+        zeros = None if x._node in found else _wrap(output._result, np.zeros_like(x._data), None, None)
+        gradients.append(found.get(x._node, zeros))
+    return gradients[0] if single else tuple(gradients)
+
+
+def _seed(root, g):
+    if root._node is None:
+        raise GraphError(
+            "backward: this tensor does not depend on anything that requires a gradient. "
+            "Make a leaf with requires_grad=True before computing, and not under no_grad()."
+        )
+    if g is None:
+        if root._data.size != 1:
+            raise GraphError(
+                f"backward: the output has shape {root._data.shape}, not one value. Reduce it first, with .sum() or "
+                ".mean(), or pass the gradient to start from: t.backward(g)."
+            )
+        return _wrap(root._result, np.ones_like(root._data), None, None)
+    seed = g if isinstance(g, Var) else _wrap(root._result, np.array(g, dtype=root._data.dtype), None, None)
+    if seed._data.shape != root._data.shape:
+        raise ShapeError(f"backward: g has shape {seed._data.shape}, the output {root._data.shape}. They must be equal.")
+    return seed if seed._data.dtype == root._data.dtype else cast(seed, dtype=root._data.dtype)
+
+
+def _walk(root, g, targets, retain, create):
+    """Visit every node below root, youngest first, and return {node: its gradient, a Var that owns its memory}.
+
+    The keys are `targets`, or, if that is None, all leaves and all nodes marked by `retain_grad`. Iterative: a chain of
+    100,000 ops needs no recursion. Under way gradients are plain arrays, or Vars when the walk is recorded (`create`).
+    """
+    seed = _seed(root, g)
+    nodes = _below(root._node)
+    useful = None
+    if targets is not None:
+        useful = set(targets)
+        for node in reversed(nodes):
+            if any(p in useful for p in node.parents):
+                useful.add(node)
+    pending = {root._node: seed if create else seed._data}
+    fresh = set()  # nodes whose pending gradient is an array nobody else holds: Note [Aliasing of gradients]
+    found = {}
+    with _recording() if create else no_grad(), np.errstate(all="ignore"):
+        for node in nodes:
+            g = pending.pop(node, None)
+            chosen = (node.op is None or _is_retained(node)) if targets is None else node in targets
+            if chosen:
+                if g is None:  # on a path, but every rule on it answered zero
+                    taken = np.zeros(node.shape, node.dtype)
+                else:
+                    taken = g._data if create else g
+                    if node not in fresh:
+                        taken = taken.copy()
+                history = g._node if create and g is not None else None
+                found[node] = _wrap(root._result, taken, history, g._writes if history and node in fresh else None)
+            if g is None or node.op is None or (useful is not None and node not in useful):
+                continue
+            if node.kept is _FREED:
+                raise GraphError(
+                    f"backward: the graph was freed by an earlier backward (at {node.op.name}, {_at(node.where)}). "
+                    "Pass retain_graph=True to the first one, or compute the loss anew."
+                )
+            _check_versions(node)
+            if node.value is not None and not chosen and not _is_retained(node):
+                node.grad = g._data if create else g  # small: for tree(), Note [What the tape keeps]
+            _contribute(node, g, pending, fresh, useful, root._result if create else None)
+            if not retain:
+                node.kept, node.writes = _FREED, ()
+    return found
+
+
+def _contribute(node, g, pending, fresh, useful, cls):
+    """Run the node's wanted rules on g and add each result to its parent's pending gradient."""
+    for index, rule, kernel, positions in node.recipe[1]:
+        parent = node.parents[index]
+        if useful is not None and parent not in useful:
+            continue
+        if cls is None:
+            values = [node.kept[p] for p in positions]
+            out = None if kernel is None else kernel(g, *values)
+            if out is None:
+                out = rule(g, *values)
+                if out is None:
+                    continue
+        else:
+            out = rule(g, *[_as_var(node, p, cls) for p in positions])
+            if out is None:
+                continue
+        if out.shape != parent.shape:
+            if not node.op.elementwise:
+                raise GraphError(f"{node.op.name}: a vjp gave shape {out.shape} for an argument of shape {parent.shape}.")
+            out = sum_to(out, shape=parent.shape)
+        if out.dtype != parent.dtype:
+            out = cast(out, dtype=parent.dtype)
+        if cls is None and out.__class__ is not np.ndarray:
+            out = np.asarray(out)  # NumPy turns 0-d results into scalars
+        before = pending.get(parent)
+        if before is None:
+            pending[parent] = out
+            raw = out if cls is None else out._data
+            if out is not g and raw.base is None and not any(raw is v for v in node.kept):
+                fresh.add(parent)
+        elif cls is None and parent in fresh:
+            np.add(before, out, out=before)
+        else:
+            total = OPS["add"](before, out)
+            pending[parent] = np.asarray(total) if cls is None else total
+            fresh.add(parent)
+
+
+def _as_var(node, position, cls):
+    """A kept Var again, with its place in the graph and its write counter, for rules that are themselves recorded."""
+    value, write = node.kept[position], node.writes[position]
+    if write is None:
+        return value
+    kind, which = node.recipe[0][position]
+    return _wrap(cls, value, node if kind == _RESULT else node.parents[which], write[0])
+
+
+def _below(root):
+    """All nodes that root depends on, root included, youngest first."""
+    seen, stack = {root}, [root]
+    while stack:
+        for parent in stack.pop().parents:
+            if parent is not None and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return sorted(seen, key=_by_order, reverse=True)
+
+
+def _is_retained(node):
+    return node.grad is _RETAIN or isinstance(node.grad, Var)
+
+
+def _check_versions(node):
+    for write in node.writes:
+        if write is not None and write[0][0] != write[1]:
+            raise GraphError(
+                f"backward: {node.op.name} at {_at(node.where)} kept a tensor that was changed in place afterwards, "
+                f"at {_at(write[0][1])}. Change a copy instead, or change it after backward()."
+            )

@@ -1,0 +1,100 @@
+"""Every error that tinyae raises on purpose, and how to read one.
+
+A message has one form: ``where: what happened, with shapes. What to do.`` Each class also inherits the builtin that a
+caller would have caught, so ``except ValueError`` keeps working in code that has never heard of tinyae.
+
+    TinyaeError
+    |-- ShapeError          (ValueError)              shapes that do not fit
+    |-- DtypeError          (TypeError)               a dtype that makes no sense here
+    |-- AxisError           (ValueError, IndexError)  no such axis or index
+    |-- GraphError          (RuntimeError)            backward asked of a graph that cannot give it
+    |-- SettingError        (ValueError)              a setting of an op, a layer, an optimizer or a model
+    |-- NotFittedError      (ValueError, AttributeError)  a model used before ``fit``
+    |-- DivergedError       (FloatingPointError)      training met a loss that is not finite
+    |-- DataError           (ValueError)              a dataset that cannot be used
+    |   |-- DataNotFoundError (FileNotFoundError)     ... because it is not there
+    |   `-- DownloadError   (OSError)                 ... because it could not be fetched
+    |-- ModelFileError      (ValueError)              a file that is not a saved model
+    |-- MissingExtraError   (ImportError)             an optional library is not installed
+    `-- BackendError        (RuntimeError)            the compiled kernels that were demanded are not there
+
+Ring 0. Imports nothing. Read ``engine.py`` next.
+"""
+
+__all__ = [
+    "AxisError",
+    "BackendError",
+    "DataError",
+    "DataNotFoundError",
+    "DivergedError",
+    "DownloadError",
+    "DtypeError",
+    "GraphError",
+    "MissingExtraError",
+    "ModelFileError",
+    "NotFittedError",
+    "SettingError",
+    "ShapeError",
+    "TinyaeError",
+]
+
+
+class TinyaeError(Exception):
+    """The root: ``except tinyae.errors.TinyaeError`` catches everything raised on purpose."""
+
+
+class ShapeError(TinyaeError, ValueError):
+    """Operands whose shapes do not fit together; the message shows all of them."""
+
+
+class DtypeError(TinyaeError, TypeError):
+    """A dtype without a meaning for this operation, such as a gradient of integers."""
+
+
+class AxisError(TinyaeError, ValueError, IndexError):
+    """An axis, or an index, that the array does not have."""
+
+
+class GraphError(TinyaeError, RuntimeError):
+    """The recorded graph cannot answer: freed, never recorded, or a kept array has changed since."""
+
+
+class SettingError(TinyaeError, ValueError):
+    """A setting outside what its docstring allows."""
+
+
+class NotFittedError(TinyaeError, ValueError, AttributeError):
+    """A fitted attribute was asked of a model before ``fit`` or ``build``."""
+
+
+class DivergedError(TinyaeError, FloatingPointError):
+    """A training loss became NaN or infinite."""
+
+
+class DataError(TinyaeError, ValueError):
+    """A dataset whose content cannot be used; the message names the file and the reason."""
+
+
+class DataNotFoundError(DataError, FileNotFoundError):
+    """A dataset that is in none of the places that were searched; the message lists them."""
+
+    # OSError formats itself from (errno, strerror); the message is wanted as it was written.
+    __str__ = Exception.__str__
+
+
+class DownloadError(DataError, OSError):
+    """A dataset that could not be fetched: no network, a cut connection or a wrong checksum."""
+
+    __str__ = Exception.__str__
+
+
+class ModelFileError(TinyaeError, ValueError):
+    """A file that ``tinyae.load`` cannot turn into a model."""
+
+
+class MissingExtraError(TinyaeError, ImportError):
+    """An optional library is missing; the message ends with the command that installs it."""
+
+
+class BackendError(TinyaeError, RuntimeError):
+    """``TINYAE_BACKEND`` or ``TINYAE_ISA`` demands what this installation or this CPU does not have."""

@@ -1,0 +1,351 @@
+"""The way into the C library: each function answers "done", or "not my case" and then NumPy does it.
+
+Ring 0, and the only file that sees the compiled module. It must not know what an op means, what a gradient is, or who
+calls: it looks up arrays' dtype, shape and memory, and passes pointers. Read it when you want to know what C is given;
+`csrc/tinyae.h` says what C does with it.
+
+    FORWARD[op](*arrays, **settings)               a new array, or None: not my case
+    BACKWARD[op, argument](g, *kept)               the same; kept is what the op's vjp names after g
+    gemm(a, b, bias, activation, param)            the same
+    sgd(...), adam(...), noise(...)                True: done in place, or False: not my case
+    info(), use_isa(name)                          which backend and which instruction set
+
+Both tables are empty on the NumPy backend. `TINYAE_BACKEND=numpy` forces it, `TINYAE_BACKEND=c` refuses to start
+without C, `TINYAE_ISA=scalar|avx2|avx512` forces an instruction set.
+
+Note [Safe pointers]
+C gets addresses by `ffi.from_buffer` alone, which takes C-contiguous memory only, and only after the checks here: an
+ndarray of native float32 or float64, aligned, of a size that Python computed, and writeable if it is written. Results
+are allocated here. `ffi.cast` of `a.ctypes.data` would be unchecked, and slower (2.8 us against 0.1).
+"""
+
+import math
+import os
+from contextlib import contextmanager
+
+import numpy as np
+
+from .errors import BackendError
+
+__all__ = ["BACKWARD", "FORWARD", "adam", "gemm", "info", "noise", "sgd", "use_isa"]
+
+FORWARD = {}
+BACKWARD = {}
+
+# -- the compiled module --------------------------------------------------------------------------------------------
+
+_lib = _path = None
+_why = "TINYAE_BACKEND=numpy asks for it"
+_asked = os.environ.get("TINYAE_BACKEND", "")
+if _asked not in ("", "c", "numpy"):
+    raise BackendError(f"tinyae: TINYAE_BACKEND={_asked!r} is no backend. Set it to 'c' or 'numpy', or unset it.")
+if _asked != "numpy":
+    try:
+        from . import _kernels
+        from ._kernels import ffi as _ffi, lib as _lib
+    except ImportError as _problem:
+        _why = (
+            f"the compiled module is not installed: {_problem}; install a C compiler and run "
+            "pip install --force-reinstall --no-cache-dir on whatever tinyae was installed from"
+        )
+        if _asked == "c":
+            raise BackendError(f"tinyae: TINYAE_BACKEND=c, but {_why}.") from None
+    else:
+        _path = _kernels.__file__
+        _why = "the compiled module is installed"
+
+
+def _names(report):
+    """The strings that a C function reports for 0, 1, 2, ... until NULL."""
+    names = []
+    while (name := report(len(names))) != _ffi.NULL:
+        names.append(_ffi.string(name).decode())
+    return names
+
+
+def info():
+    """What computes: {"backend": "c" or "numpy", "isa", "isas_supported", "why", "compiler", "path"}."""
+    isas = [name for name in _names(_lib.tae_isa_name) if _lib.tae_isa_supported(name.encode())] if _lib else []
+    return {
+        "backend": "c" if _lib else "numpy",
+        "isa": _ffi.string(_lib.tae_isa()).decode() if _lib else None,
+        "isas_supported": isas,
+        "why": _why,
+        "compiler": _ffi.string(_lib.tae_compiler()).decode() if _lib else None,
+        "path": _path,
+    }
+
+
+def _set_isa(name, who):
+    if _lib is None:
+        raise BackendError(f"{who}: {name!r}: the backend is NumPy: {_why}.")
+    if _lib.tae_use_isa(str(name).encode()):
+        raise BackendError(
+            f"{who}: {name!r} is not an instruction set of this build and this CPU. "
+            f"Choose one of: {', '.join(info()['isas_supported'])}."
+        )
+
+
+@contextmanager
+def use_isa(name):
+    """Run the block on one instruction set, for tests and benchmarks. It holds for all threads of the process."""
+    before = info()["isa"]
+    _set_isa(name, "use_isa")
+    try:
+        yield
+    finally:
+        _set_isa(before, "use_isa")
+
+
+if _asked != "numpy" and os.environ.get("TINYAE_ISA"):
+    _set_isa(os.environ["TINYAE_ISA"], "TINYAE_ISA")
+
+# -- memory ---------------------------------------------------------------------------------------------------------
+
+# glibc gives the free top of its heap back to the system, and taking it again costs a fault per page: up to half of a
+# training step's time, on either backend. It keeps as much as twice the largest block it has seen freed, so here is one of
+# nearly 32 MB, the most it learns from. Nobody touches it, hence it takes no memory; elsewhere it does nothing.
+np.empty((32 << 20) - (64 << 10), np.uint8)
+
+# -- what C can take ------------------------------------------------------------------------------------------------
+
+_ndarray = np.ndarray
+_code = {np.dtype(np.float32): 0, np.dtype(np.float64): 1}.get  # native byte order only; by value, for unpickled dtypes
+_ALIGNED = 0x100  # bits of flags.num
+_DENSE = 0x101  # C-contiguous and aligned
+_WRITEABLE = 0x501  # that, and writeable
+
+
+def _dense(x):
+    """x, or a copy of it, as C reads it. Layout and size never decide who computes: other code has other last bits."""
+    return x if x.flags.num & _DENSE == _DENSE else np.array(x, order="C")
+
+
+def _common(x, y):
+    """The dtype's code if both are arrays of one shape and one dtype that C knows, else None."""
+    if x.__class__ is not _ndarray or y.__class__ is not _ndarray or x.shape != y.shape:
+        return None
+    code = _code(x.dtype)
+    return code if _code(y.dtype) == code else None
+
+
+def _writeable(x):
+    return x.flags.num & _WRITEABLE == _WRITEABLE
+
+
+# -- in place -------------------------------------------------------------------------------------------------------
+
+
+def sgd(p, g, velocity, lr, momentum, nesterov, weight_decay):
+    """One SGD step, in place on p and velocity (None if momentum is 0). See `tae_sgd` in csrc/tinyae.h."""
+    if _lib is None or (code := _common(p, g)) is None or not _writeable(p):
+        return False
+    if momentum and (_common(p, velocity) is None or not _writeable(velocity)):
+        return False
+    v = _from(velocity) if momentum else _ffi.NULL
+    return _lib.tae_sgd(code, p.size, _from(p), _from(_dense(g)), v, lr, momentum, nesterov, weight_decay) == 0
+
+
+def adam(p, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, step):
+    """Step number `step` (1, 2, ...) of Adam, in place on p, m and v. See `tae_adam` in csrc/tinyae.h."""
+    if _lib is None or (code := _common(p, g)) is None or _common(p, m) is None or _common(p, v) is None:
+        return False
+    if not (_writeable(p) and _writeable(m) and _writeable(v)):
+        return False
+    arrays = _from(p), _from(_dense(g)), _from(m), _from(v)
+    return _lib.tae_adam(code, p.size, *arrays, lr, beta1, beta2, eps, weight_decay, decoupled, step) == 0
+
+
+_NOISE = {"uniform": 0, "normal": 1, "bernoulli": 2}
+
+
+def noise(kind, out, key, counter, p):
+    """Fill out with noise of one kind; 0 <= key, counter < 2**64. See `tae_noise` in csrc/tinyae.h."""
+    if _lib is None or kind not in _NOISE or (code := _common(out, out)) is None or not _writeable(out):
+        return False
+    return _lib.tae_noise(_NOISE[kind], code, out.size, key, counter, p, _from(out)) == 0
+
+
+# -- matrix products ------------------------------------------------------------------------------------------------
+
+
+def _matrix(x, itemsize):
+    """(pointer to element 0, 0; row stride; column stride) of a 2-d array, in elements, without a copy."""
+    flags = x.flags.num
+    if flags & _DENSE == _DENSE:
+        return _from(x), x.shape[1], 1
+    t = x.T
+    if t.flags.num & _DENSE == _DENSE:
+        return _from(t), 1, x.shape[0]
+    rows, columns = x.strides
+    if not flags & _ALIGNED or rows % itemsize or columns % itemsize:
+        return _matrix(np.array(x, order="C"), itemsize)
+    # A buffer is contiguous, so a strided array lends its first element. C reaches the others by strides, as NumPy does.
+    return _from(x[:1, :1]), rows // itemsize, columns // itemsize
+
+
+def _product(a, b, bias=None, op=-1, param=0.0):
+    """f(a @ b + bias) of arrays of 2, 2 and 1 dimensions whose shapes fit; None if their dtypes do not."""
+    code = _code(a.dtype)
+    if code is None or _code(b.dtype) != code or (bias is not None and _code(bias.dtype) != code):
+        return None
+    m, k = a.shape
+    n = b.shape[1]
+    c = np.empty((m, n), a.dtype)
+    itemsize = 8 if code else 4
+    a, a_rs, a_cs = (_from(a), k, 1) if a.flags.num & _DENSE == _DENSE else _matrix(a, itemsize)
+    b, b_rs, b_cs = (_from(b), n, 1) if b.flags.num & _DENSE == _DENSE else _matrix(b, itemsize)
+    bias = _ffi.NULL if bias is None else _from(_dense(bias))
+    return None if _lib.tae_gemm(code, m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, _from(c), n, bias, op, param) else c
+
+
+def _rows(x):
+    """x with all leading axes as one; x itself if it is a matrix."""
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _matmul(a, b):
+    if a.__class__ is not _ndarray or b.__class__ is not _ndarray:
+        return None
+    if a.ndim == 2 and b.ndim == 2:
+        return _product(a, b) if a.shape[1] == b.shape[0] else None
+    if a.ndim == 0 or not 1 <= b.ndim <= 2 or a.shape[-1] != b.shape[0]:
+        return None  # stacks of matrices on both sides are NumPy's
+    c = _product(_rows(a), b if b.ndim == 2 else b[:, None])
+    return c if c is None else c.reshape(a.shape[:-1] + b.shape[1:])
+
+
+def _linear(x, weight, bias):
+    if x.__class__ is not _ndarray or weight.__class__ is not _ndarray or bias.__class__ is not _ndarray:
+        return None
+    if x.ndim == 0 or weight.ndim != 2 or x.shape[-1] != weight.shape[0] or bias.shape != weight.shape[1:]:
+        return None
+    y = _product(_rows(x), weight, bias)
+    return y if x.ndim == 2 or y is None else y.reshape(*x.shape[:-1], weight.shape[1])
+
+
+def gemm(a, b, bias=None, activation=None, param=0.0):
+    """activation(a @ b + bias) in one pass; activation is the name of a unary op, param its setting.
+
+    Shape: a (m, k), b (k, n), bias (n,) -> (m, n). None if shapes or dtypes do not fit, or without C: not my case.
+    """
+    if _lib is None or activation not in _activations or a.__class__ is not _ndarray or b.__class__ is not _ndarray:
+        return None
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
+        return None
+    if bias is not None and (bias.__class__ is not _ndarray or bias.shape != b.shape[1:]):
+        return None
+    return _product(a, b, bias, _activations[activation], param)
+
+
+# -- element by element, sums, rows ---------------------------------------------------------------------------------
+#
+# The four arithmetic operators are not here. NumPy's are as fast as memory on large arrays (100,000 float32: 9 us, by
+# tae_binary 10), one call of them costs 0.2 us and one of ours 0.8, and on normal numbers the bits are the same.
+
+
+def _unary(op):
+    run = _lib.tae_unary
+
+    def forward(x, param=0.0):
+        if x.__class__ is not _ndarray or (code := _code(x.dtype)) is None:
+            return None
+        x = _dense(x)
+        out = np.empty(x.shape, x.dtype)
+        return None if run(op, code, x.size, _from(x), _from(out), param) else out
+
+    return forward
+
+
+def _unary_backward(op):
+    run = _lib.tae_unary_backward
+
+    def backward(g, kept, param=0.0):
+        if (code := _common(g, kept)) is None:
+            return None
+        g, kept = _dense(g), _dense(kept)
+        out = np.empty(g.shape, g.dtype)
+        return None if run(op, code, g.size, _from(g), _from(kept), _from(out), param) else out
+
+    return backward
+
+
+def _axes(shape, axis):
+    """shape in three parts: before, along and after the axes to sum over. None if those do not stand side by side."""
+    ndim = len(shape)
+    if axis is None:
+        return (), shape, ()
+    axes = sorted(i + ndim if i < 0 else i for i in (axis if isinstance(axis, tuple) else (axis,)))
+    if not axes or axes[0] < 0 or axes[-1] >= ndim or any(j - i != 1 for i, j in zip(axes, axes[1:])):
+        return None
+    return shape[: axes[0]], shape[axes[0] : axes[-1] + 1], shape[axes[-1] + 1 :]
+
+
+def _sum(x, axis, keepdims):
+    if x.__class__ is not _ndarray or (code := _code(x.dtype)) is None or (parts := _axes(x.shape, axis)) is None:
+        return None
+    outer, along, inner = parts
+    x = _dense(x)
+    out = np.empty(outer + (1,) * len(along) + inner if keepdims else outer + inner, x.dtype)
+    sizes = math.prod(outer), math.prod(along), math.prod(inner)
+    return None if _lib.tae_sum(code, *sizes, _from(x), _from(out)) else out
+
+
+def _by_row(run, reduces=False):
+    """softmax and the like: rows are the last axis, another one is not our case."""
+
+    def forward(x, axis, keepdims=True):
+        if x.__class__ is not _ndarray or (code := _code(x.dtype)) is None:
+            return None
+        if x.ndim == 0 or axis not in (-1, x.ndim - 1):
+            return None
+        x = _dense(x)
+        rows, n = x.shape[:-1], x.shape[-1]
+        out = np.empty(x.shape if not reduces else (*rows, 1) if keepdims else rows, x.dtype)
+        return None if run(code, math.prod(rows), n, _from(x), _from(out)) else out
+
+    return forward
+
+
+def _by_row_backward(run):
+    def backward(g, y, axis):
+        if (code := _common(g, y)) is None or y.ndim == 0 or axis not in (-1, y.ndim - 1):
+            return None
+        g, y = _dense(g), _dense(y)
+        out = np.empty(y.shape, y.dtype)
+        return None if run(code, math.prod(y.shape[:-1]), y.shape[-1], _from(g), _from(y), _from(out)) else out
+
+    return backward
+
+
+def _with_setting(name, forward, backward):
+    """leaky_relu and elu have a setting, whose range their definitions check: a bad one is not our case."""
+    if name == "leaky_relu":
+        return (
+            lambda x, slope: forward(x, slope) if slope >= 0 else None,
+            lambda g, y, slope: backward(g, y, slope) if slope >= 0 else None,
+        )
+    if name == "elu":
+        return (
+            lambda x, alpha: forward(x, alpha) if alpha >= 0 else None,
+            lambda g, y, alpha: backward(g, y, alpha) if alpha >= 0 else None,
+        )
+    return forward, backward
+
+
+if _lib is not None:
+    _from = _ffi.from_buffer
+    _activations = {None: -1}
+    for _op, _name in enumerate(_names(_lib.tae_unary_name)):
+        _activations[_name] = _op
+        FORWARD[_name], BACKWARD[_name, "x"] = _with_setting(_name, _unary(_op), _unary_backward(_op))
+    FORWARD.update(
+        matmul=_matmul,
+        linear=_linear,
+        sum=_sum,
+        softmax=_by_row(_lib.tae_softmax),
+        log_softmax=_by_row(_lib.tae_log_softmax),
+        logsumexp=_by_row(_lib.tae_logsumexp, reduces=True),
+    )
+    BACKWARD["softmax", "x"] = _by_row_backward(_lib.tae_softmax_backward)
+    BACKWARD["log_softmax", "x"] = _by_row_backward(_lib.tae_log_softmax_backward)

@@ -1,0 +1,132 @@
+"""Activation functions. Each has one row in ``csrc/activations.def``: the C forward and the fused C backward.
+
+What backward keeps is chosen so that it is cheap: the result where the derivative can be said in it (sigmoid, tanh,
+relu, elu), else the input. ``relu'(0) = 0``, and ``relu(nan)`` is ``nan``.
+
+Ring 2. Must not know Tensor.
+"""
+
+import math
+
+import numpy as np
+
+from ..engine import op
+from ..errors import SettingError
+from .math import exp
+
+__all__ = ["elu", "erf", "gelu", "leaky_relu", "relu", "sigmoid", "silu", "softplus", "tanh"]
+
+
+@op(elementwise=True, domain=(-30.0, 30.0))
+def sigmoid(x):
+    """1 / (1 + exp(-x)), without overflow. Shape: any -> same (so for every activation)."""
+    with np.errstate(all="ignore"):
+        e = np.exp(-np.abs(x))
+        return np.where(x >= 0, 1, e) / (1 + e)
+
+
+@sigmoid.vjp
+def _(g, y):
+    return g * y * (1.0 - y)
+
+
+@op(elementwise=True, domain=(-10.0, 10.0))
+def tanh(x):
+    """The hyperbolic tangent."""
+    return np.tanh(x)
+
+
+@tanh.vjp
+def _(g, y):
+    return g * (1.0 - y * y)
+
+
+@op(elementwise=True, kinks=(0.0,))
+def relu(x):
+    """max(x, 0), with derivative 0 at 0."""
+    return np.maximum(x, 0)
+
+
+@relu.vjp
+def _(g, y):
+    return g * (y > 0)
+
+
+@op(elementwise=True, kinks=(0.0,))
+def leaky_relu(x, *, slope=0.01):
+    """x where x > 0, else slope * x; slope >= 0. Maas et al. 2013."""
+    if slope < 0:
+        raise SettingError(f"leaky_relu: slope={slope!r} is negative. Give slope >= 0.")
+    return np.where(x > 0, x, x * float(slope))
+
+
+@leaky_relu.vjp
+def _(g, y, slope):
+    return g * ((y > 0) * (1.0 - slope) + slope)  # y has the sign of x, since slope >= 0
+
+
+@op(elementwise=True, kinks=(0.0,))
+def elu(x, *, alpha=1.0):
+    """x where x > 0, else alpha * (exp(x) - 1); alpha >= 0. Clevert et al. 2015."""
+    if alpha < 0:
+        raise SettingError(f"elu: alpha={alpha!r} is negative. Give alpha >= 0.")
+    return np.where(x > 0, x, float(alpha) * np.expm1(np.minimum(x, 0)))
+
+
+@elu.vjp
+def _(g, y, alpha):
+    up = y > 0
+    return g * (up + (1.0 - up) * (y + alpha))
+
+
+@op(elementwise=True)
+def erf(x):
+    """The error function, 2 / sqrt(pi) * integral of exp(-t**2) from 0 to x."""
+    return _each(math.erf, np.asarray(x))
+
+
+def _each(function, x):
+    """NumPy has no erf, and the standard library's takes one number at a time: exact, slow, the C path's stand-in."""
+    return np.array([function(v) for v in x.ravel().tolist()], np.result_type(x, np.float32)).reshape(x.shape)
+
+
+@erf.vjp
+def _(g, x):
+    return g * (2.0 / math.sqrt(math.pi)) * exp(-x * x)
+
+
+@op(elementwise=True)
+def gelu(x):
+    """x * Phi(x), Phi the normal distribution function: x / 2 * (1 + erf(x / sqrt 2)). Hendrycks and Gimpel 2016."""
+    root = math.sqrt(0.5)
+    return _each(lambda v: 0.5 * v * math.erfc(-v * root), np.asarray(x))  # 1 + erf would cancel below 0
+
+
+@gelu.vjp
+def _(g, x):
+    density = exp(-0.5 * x * x) * (1.0 / math.sqrt(2.0 * math.pi))
+    return g * (0.5 + 0.5 * erf(x * math.sqrt(0.5)) + x * density)
+
+
+@op(elementwise=True, domain=(-10.0, 10.0))
+def silu(x):
+    """x * sigmoid(x), also called swish. Elfwing et al. 2017."""
+    return x * sigmoid(x)
+
+
+@silu.vjp
+def _(g, x):
+    s = sigmoid(x)
+    return g * s * (1.0 + x * (1.0 - s))
+
+
+@op(elementwise=True, domain=(-30.0, 30.0))
+def softplus(x):
+    """log(1 + exp(x)), without overflow: max(x, 0) + log1p(exp(-|x|))."""
+    with np.errstate(all="ignore"):
+        return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+@softplus.vjp
+def _(g, x):
+    return g * sigmoid(x)

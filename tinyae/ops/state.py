@@ -1,0 +1,42 @@
+"""Changing memory in place: the one operation that does.
+
+Ring 2. Must not know Tensor. Its place among recorded operations is Note [Versions] in the engine.
+"""
+
+import numpy as np
+
+from ..engine import Var, _mode, written
+from ..errors import AxisError, DtypeError, GraphError, ShapeError
+
+__all__ = ["assign"]
+
+
+def assign(var, value, index=...):
+    """``var[index] = value`` in the same memory; value broadcasts to var[index]. Returns var.
+
+    Raises GraphError if var is part of a recorded graph, where the old values may still be needed: wrap the change in
+    ``no_grad()``; then backward through anything that kept them says so.
+    """
+    if var._node is not None and _mode.recording:
+        what = "a leaf that requires a gradient" if var.is_leaf else f"the result of {var._node.op.name}"
+        raise GraphError(f"assign: this tensor is {what}. Change it inside `with no_grad():`, or assign to a copy.")
+    if isinstance(value, Var):
+        if value._node is not None and _mode.recording:
+            raise GraphError("assign: a gradient cannot flow through a write in place. Assign value.detach().")
+        value = value._data
+    value = np.asarray(value)
+    if not np.can_cast(value.dtype, var._data.dtype, "same_kind"):
+        raise DtypeError(f"assign: {value.dtype} values into a {var._data.dtype} tensor would lose their meaning.")
+    try:
+        target = var._data[index]
+    except IndexError as problem:
+        raise AxisError(f"assign: shape {var._data.shape}, index {index!r}: {problem}") from None
+    try:
+        fits = np.broadcast_shapes(np.shape(target), value.shape) == np.shape(target)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeError(f"assign: values of shape {value.shape} do not fit into shape {np.shape(target)}.")
+    var._data[index] = value
+    written(var)
+    return var

@@ -1,0 +1,498 @@
+"""Tensor: a `Var` with NumPy's manners. Sugar only: every method is one line that calls an op.
+
+What one can do with it:
+
+    x = Tensor([[1.0, 2.0]]);  w = Tensor([[3.0], [4.0]], requires_grad=True)
+    loss = ((x @ w - 1.0) ** 2).mean()      operators, reductions, indexing, NumPy functions: np.exp(w), 2.0 * w
+    loss.backward();  w.grad                gradients
+    print(loss.tree())                      the graph as text, every value and gradient beside its source line
+
+Ring 3. Must not know layers or models. Read after ``ops/math.py``; this ends the engine proper.
+"""
+
+import numpy as np
+
+from . import ops
+from .engine import Var, _leaf, _where, _wrap, cast, no_grad, place
+from .errors import AxisError, DtypeError, GraphError, SettingError
+
+__all__ = ["Tensor"]
+
+
+def _axis(axis):
+    return tuple(axis) if isinstance(axis, list) else axis
+
+
+def _only(function, out=None, dtype=None):
+    """NumPy hands its functions' ``out=`` and ``dtype=`` on to methods; there is nothing to do with them here."""
+    if out is not None or dtype is not None:
+        raise SettingError(f"{function}: out= and dtype= are not supported on Tensors. Use astype, or np.asarray(t).")
+
+
+class Tensor(Var):
+    """An array whose operations are recorded if a gradient may be wanted.
+
+    Parameters
+    ----------
+    data : array_like
+        Copied. Lists of Python floats become float32; NumPy arrays keep their dtype (bool, integers, float32, float64).
+    requires_grad : bool
+        Whether this is a leaf whose ``.grad`` backward fills. Floats only.
+    dtype : dtype, optional
+        What to convert to.
+
+    Shape: any.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data, requires_grad=False, dtype=None):
+        self._data = _own_array(data, dtype)
+        self._writes = None
+        self._node = None
+        if requires_grad:
+            self.requires_grad_()
+
+    @property
+    def data(self):
+        """The values as a read-only NumPy view. ``t.data = a`` copies a's values in place and never rebinds."""
+        view = self._data.view()
+        view.flags.writeable = False
+        return view
+
+    @data.setter
+    def data(self, value):
+        with no_grad():
+            ops.assign(self, value)
+
+    def __reduce__(self):
+        # Serves copy.deepcopy too; its memo keeps tied weights tied.
+        if not self.is_leaf:
+            raise GraphError(
+                "copy: only leaves can be copied or pickled; this is the result of "
+                f"{self._node.op.name}. Use detach() first."
+            )
+        gradient = None if self.grad is None else self.grad._data
+        return _restore, (type(self), self._data, self.requires_grad, gradient)
+
+    # -- looking ----------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self):
+        """The length of each axis."""
+        return self._data.shape
+
+    @property
+    def ndim(self):
+        """The number of axes."""
+        return self._data.ndim
+
+    @property
+    def size(self):
+        """The number of elements."""
+        return self._data.size
+
+    @property
+    def dtype(self):
+        """The NumPy dtype of the values."""
+        return self._data.dtype
+
+    def __len__(self):
+        if not self._data.ndim:
+            raise AxisError("len: a 0-d Tensor has no length. Use .item() for its value.")
+        return self._data.shape[0]
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def item(self):
+        """The one value as a Python number."""
+        if self._data.size != 1:
+            raise AxisError(f"item: a Tensor of shape {self.shape} is not one value. Index it first.")
+        return self._data.item()
+
+    def numpy(self):
+        """The values as a read-only NumPy view; the gradient does not follow. ``np.array(t)`` copies."""
+        return self.data
+
+    def tolist(self):
+        """The values as nested Python lists."""
+        return self._data.tolist()
+
+    def __float__(self):
+        return float(self.item())
+
+    def __int__(self):
+        return int(self.item())
+
+    def __bool__(self):
+        if self._data.size != 1:
+            raise AxisError(f"bool: a Tensor of shape {self.shape} is neither true nor false. Use (t > 0).numpy().any().")
+        return bool(self._data.item())
+
+    def __index__(self):
+        if self._data.dtype.kind not in "iu" or self._data.size != 1:
+            raise DtypeError(f"index: a {self.dtype} Tensor of shape {self.shape} cannot be an index.")
+        return int(self._data.item())
+
+    def __format__(self, spec):
+        return format(self.item() if spec else str(self), spec)
+
+    def __repr__(self):
+        values = np.array2string(self._data, separator=", ", prefix="Tensor(", threshold=200)
+        if self._node is None:
+            origin = ""
+        elif self._node.op is None:
+            origin = ", requires_grad=True"
+        else:
+            origin = f", op={self._node.op.name}"
+        return f"Tensor({values}, shape={self.shape}, dtype={self.dtype}{origin})"
+
+    def tree(self, depth=None):
+        """The graph that made this value as text: op, shape, value, gradient, source line; this value on top.
+
+        A value met again is printed as ``(see #n)``. Values and gradients of intermediate results are there up to
+        ``KEEP_SMALL`` elements; gradients appear after ``backward``. depth limits the levels shown.
+        """
+        return _tree(self, depth)
+
+    # -- operators --------------------------------------------------------------------------------------------------
+
+    def __add__(self, other):
+        return ops.add(self, other)
+
+    def __radd__(self, other):
+        return ops.add(other, self)
+
+    def __sub__(self, other):
+        return ops.sub(self, other)
+
+    def __rsub__(self, other):
+        return ops.sub(other, self)
+
+    def __mul__(self, other):
+        return ops.mul(self, other)
+
+    def __rmul__(self, other):
+        return ops.mul(other, self)
+
+    def __truediv__(self, other):
+        return ops.div(self, other)
+
+    def __rtruediv__(self, other):
+        return ops.div(other, self)
+
+    def __pow__(self, other):
+        return ops.square(self) if other.__class__ in (int, float) and other == 2 else ops.pow(self, other)
+
+    def __rpow__(self, other):
+        return ops.pow(other, self)
+
+    def __matmul__(self, other):
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other):
+        return ops.matmul(other, self)
+
+    def __neg__(self):
+        return ops.neg(self)
+
+    def __pos__(self):
+        return self
+
+    def __abs__(self):
+        return ops.abs(self)
+
+    def __eq__(self, other):
+        return ops.eq(self, other)
+
+    def __ne__(self, other):
+        return ops.ne(self, other)
+
+    def __lt__(self, other):
+        return ops.lt(self, other)
+
+    def __le__(self, other):
+        return ops.le(self, other)
+
+    def __gt__(self, other):
+        return ops.gt(self, other)
+
+    def __ge__(self, other):
+        return ops.ge(self, other)
+
+    __hash__ = object.__hash__  # by identity, although == compares values: parameters live in dictionaries
+
+    def __getitem__(self, index):
+        return ops.getitem(self, index=_plain_index(index))
+
+    def __setitem__(self, index, value):
+        ops.assign(self, value, _plain_index(index))
+
+    # -- shapes -----------------------------------------------------------------------------------------------------
+
+    def reshape(self, *shape):
+        """The same values in another shape; one length may be -1."""
+        return ops.reshape(self, shape=shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+
+    def flatten(self, start=0):
+        """All axes from start on as one."""
+        if not 0 <= start <= self.ndim:
+            raise AxisError(f"flatten: start={start} for a Tensor of shape {self.shape}.")
+        return ops.reshape(self, shape=(*self.shape[:start], -1 if self.size else int(np.prod(self.shape[start:]))))
+
+    def transpose(self, *axes):
+        """Axes in another order; none given: reversed."""
+        if len(axes) == 1 and not isinstance(axes[0], int):
+            axes = axes[0]
+        return ops.transpose(self, axes=tuple(axes) if axes else None)
+
+    @property
+    def T(self):
+        """Axes reversed."""
+        return ops.transpose(self)
+
+    @property
+    def mT(self):
+        """The last two axes swapped."""
+        if self.ndim < 2:
+            raise AxisError(f"mT: a Tensor of shape {self.shape} is not a matrix.")
+        return ops.transpose(self, axes=(*range(self.ndim - 2), self.ndim - 1, self.ndim - 2))
+
+    def astype(self, dtype):
+        """The values in another dtype. Gradients come back in this one's; none flows through integers or bool."""
+        dtype = np.dtype(dtype)
+        if dtype.kind not in "biu" and dtype not in (np.float32, np.float64):
+            raise DtypeError(f"astype: {dtype}. tinyae computes in float32 and float64; np.asarray(t) converts to others.")
+        return cast(self if dtype.kind == "f" else self.detach(), dtype=dtype)
+
+    # -- reductions and functions -----------------------------------------------------------------------------------
+
+    def sum(self, axis=None, keepdims=False, out=None, dtype=None):
+        """The sum over axis (None: all)."""
+        _only("sum", out, dtype)
+        return ops.sum(self, axis=_axis(axis), keepdims=keepdims)
+
+    def mean(self, axis=None, keepdims=False, out=None, dtype=None):
+        """The mean over axis."""
+        _only("mean", out, dtype)
+        return ops.mean(self, axis=_axis(axis), keepdims=keepdims)
+
+    def var(self, axis=None, keepdims=False, ddof=0, out=None, dtype=None):
+        """The variance over axis, divided by n - ddof."""
+        _only("var", out, dtype)
+        return ops.var(self, axis=_axis(axis), keepdims=keepdims, ddof=ddof)
+
+    def std(self, axis=None, keepdims=False, ddof=0, out=None, dtype=None):
+        """The standard deviation over axis."""
+        _only("std", out, dtype)
+        return ops.std(self, axis=_axis(axis), keepdims=keepdims, ddof=ddof)
+
+    def max(self, axis=None, keepdims=False, out=None):
+        """The largest value over axis; ties share the gradient."""
+        _only("max", out)
+        return ops.max(self, axis=_axis(axis), keepdims=keepdims)
+
+    def min(self, axis=None, keepdims=False, out=None):
+        """The smallest value over axis; ties share the gradient."""
+        _only("min", out)
+        return ops.min(self, axis=_axis(axis), keepdims=keepdims)
+
+    def argmax(self, axis=None, out=None):
+        """The index of the largest value over axis."""
+        _only("argmax", out)
+        return ops.argmax(self, axis=axis)
+
+    def argmin(self, axis=None, out=None):
+        """The index of the smallest value over axis."""
+        _only("argmin", out)
+        return ops.argmin(self, axis=axis)
+
+    def exp(self):
+        """e ** self."""
+        return ops.exp(self)
+
+    def log(self):
+        """The natural logarithm."""
+        return ops.log(self)
+
+    def sqrt(self):
+        """The square root."""
+        return ops.sqrt(self)
+
+    def square(self):
+        """self * self."""
+        return ops.square(self)
+
+    def tanh(self):
+        """The hyperbolic tangent."""
+        return ops.tanh(self)
+
+    def sigmoid(self):
+        """1 / (1 + exp(-self))."""
+        return ops.sigmoid(self)
+
+    def relu(self):
+        """max(self, 0)."""
+        return ops.relu(self)
+
+    def clip(self, low=None, high=None):
+        """min(max(self, low), high)."""
+        return ops.clip(self, low=low, high=high)
+
+    # -- NumPy on Tensors -------------------------------------------------------------------------------------------
+
+    __array_priority__ = 1000
+
+    def __array__(self, dtype=None, copy=None):
+        if dtype is not None and dtype != self._data.dtype:
+            return self._data.astype(dtype)
+        return self._data.copy() if copy else self.data
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        if kwargs:
+            raise SettingError(
+                f"np.{ufunc.__name__}: {', '.join(kwargs)}= is not supported on Tensors. Use the operators, or np.asarray(t)."
+            )
+        function = _UFUNCS.get(ufunc.__name__) if method == "__call__" else None
+        if function is not None:
+            return function(*inputs)
+        return _on_arrays(getattr(ufunc, method), f"np.{ufunc.__name__}", inputs, {})
+
+    def __array_function__(self, function, types, args, kwargs):
+        ours = _FUNCTIONS.get(function.__name__)
+        if ours is not None:
+            return ours(*args, **kwargs)
+        return _on_arrays(function, f"np.{function.__name__}", args, kwargs)
+
+
+Tensor._result = Tensor
+
+
+def _own_array(data, dtype):
+    """A fresh native array of a dtype that tinyae computes in."""
+    source = data._data if isinstance(data, Var) else data
+    try:
+        array = np.array(source, dtype=dtype, order="C")
+    except (ValueError, TypeError) as problem:
+        raise DtypeError(f"Tensor: cannot make an array of this {type(data).__name__}: {problem}") from None
+    if dtype is None and array.dtype.kind == "f" and not isinstance(source, (np.ndarray, np.generic)):
+        array = array.astype(np.float32)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.dtype.kind in "biu" or array.dtype in (np.float32, np.float64):
+        return array
+    raise DtypeError(
+        f"Tensor: dtype {array.dtype} of a {type(data).__name__} of shape {array.shape}. "
+        "tinyae computes in float32 and float64 (bool and integers serve as masks and indices); "
+        "convert first, for instance with np.asarray(x, dtype=np.float32)."
+    )
+
+
+def _restore(cls, data, requires_grad, gradient):
+    value = _wrap(cls, data.copy(), None, None)  # copy.copy hands over the original's own array
+    if requires_grad:
+        value._node = _leaf(value._data, _where())
+        if gradient is not None:
+            value._node.grad = _wrap(cls._result, gradient.copy(), None, None)
+    return value
+
+
+_UFUNCS = {
+    "absolute": ops.abs, "add": ops.add, "divide": ops.div, "equal": ops.eq, "exp": ops.exp, "greater": ops.gt,
+    "greater_equal": ops.ge, "less": ops.lt, "less_equal": ops.le, "log": ops.log, "matmul": ops.matmul,
+    "maximum": ops.maximum, "minimum": ops.minimum, "multiply": ops.mul, "negative": ops.neg, "not_equal": ops.ne,
+    "power": ops.pow, "sign": ops.sign, "sqrt": ops.sqrt, "square": ops.square, "subtract": ops.sub, "tanh": ops.tanh,
+}  # fmt: skip
+_FUNCTIONS = {name: getattr(Tensor, name) for name in ("argmax", "argmin", "max", "mean", "min", "reshape", "std", "sum",
+                                                       "transpose", "var")}  # fmt: skip
+_FUNCTIONS |= {
+    "amax": Tensor.max,
+    "amin": Tensor.min,
+    "broadcast_to": lambda x, shape: ops.broadcast_to(x, shape=shape),
+    "clip": lambda x, a_min=None, a_max=None, *, min=None, max=None: ops.clip(
+        x, low=min if a_min is None else a_min, high=max if a_max is None else a_max
+    ),
+    "concatenate": lambda xs, axis=0: ops.concat(*xs, axis=axis),
+    "ravel": Tensor.flatten,
+    "stack": lambda xs, axis=0: ops.stack(*xs, axis=axis),
+    "where": lambda condition, *branches: ops.where(condition, *branches) if branches else np.nonzero(condition),
+}
+
+
+def _on_arrays(function, name, args, kwargs):
+    """A NumPy function without a derivative here: fine on values, refused where it would silently cut a gradient.
+
+    Shapes, counts and truth values never carried one, so ``np.shape``, ``np.isnan`` and ``np.allclose`` always work.
+    """
+    cut = False
+
+    def plain(value):
+        nonlocal cut
+        if isinstance(value, (list, tuple)):
+            return type(value)(plain(v) for v in value)
+        if not isinstance(value, Tensor):
+            return value
+        cut |= value.requires_grad
+        return value.data
+
+    answer = function(*[plain(a) for a in args], **{k: plain(v) for k, v in kwargs.items()})
+    if cut and any(np.result_type(a).kind == "f" for a in _arrays_in(answer)):
+        raise GraphError(f"{name}: no derivative here. Pass t.detach() if none is wanted.")
+    return answer
+
+
+def _arrays_in(answer):
+    if isinstance(answer, (list, tuple)):
+        return [a for part in answer for a in _arrays_in(part)]
+    return [answer] if isinstance(answer, (np.ndarray, np.generic, float)) else []
+
+
+def _plain_index(index):
+    if isinstance(index, tuple):
+        return tuple(_plain_index(i) for i in index)
+    return index.data if isinstance(index, Var) else index
+
+
+# -- the graph as text ----------------------------------------------------------------------------------------------
+
+
+def _tree(root, depth):
+    if root._node is None:
+        return repr(root)
+    rows, numbers = [], {}
+    stack = [(root._node, "", "", 0)]  # node, the prefix of its own line, the prefix of lines below it, level
+    while stack:
+        node, lead, below, level = stack.pop()
+        name = "leaf" if node.op is None else node.op.name
+        if node in numbers:
+            rows.append((f"{lead}{name} (see #{numbers[node]})", "", "", "", ""))
+            continue
+        numbers[node] = len(numbers) + 1
+        file, line, text = place(node.where)
+        gradient = node.grad._data if isinstance(node.grad, Var) else node.grad
+        rows.append((f"{lead}#{numbers[node]} {name}{_settings(node)}", str(node.shape), _short(node.value),
+                     _short(gradient if isinstance(gradient, np.ndarray) else None),
+                     f"{file.rpartition('/')[2]}:{line}  {text}"))  # fmt: skip
+        if depth is not None and level >= depth:
+            continue
+        parents = [p for p in node.parents if p is not None]
+        for i in reversed(range(len(parents))):
+            last = i == len(parents) - 1
+            stack.append((parents[i], below + ("`- " if last else "|- "), below + ("   " if last else "|  "), level + 1))
+    rows.insert(0, ("op", "shape", "value", "gradient", "source"))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    return "\n".join("  ".join([*(c.ljust(w) for c, w in zip(row, widths)), row[4]]).rstrip() for row in rows)
+
+
+def _settings(node):
+    given = ", ".join(f"{k}={v}" for k, v in (node.settings or {}).items() if v is not None and not hasattr(v, "shape"))
+    return f"({given})" if given and len(given) <= 30 else ""
+
+
+def _short(array, limit=4):
+    if array is None:
+        return "-"
+    shown = np.array2string(array.reshape(-1)[:limit], precision=4, separator=" ", max_line_width=200)
+    if array.ndim == 0:
+        return shown.strip("[]")
+    return shown if array.size <= limit else f"{shown[:-1]} ..]"
