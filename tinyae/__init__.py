@@ -7,7 +7,7 @@ Read in this order: ``errors``, ``engine``, ``ops/math``, ``tensor``, ``gradchec
 ``ae/base``. The README says how long each takes.
 """
 
-from . import errors, kernels, ops
+from . import errors, kernels, nn, ops, optim
 from ._version import __version__
 from .engine import OPS, Op, grad, no_grad, op
 from .gradcheck import GradcheckError, gradcheck
@@ -27,7 +27,9 @@ __all__ = [
     "grad",
     "gradcheck",
     "kernels",
+    "nn",
     "no_grad",
     "op",
     "ops",
+    "optim",
 ]
