@@ -9,6 +9,7 @@ Read in this order: ``errors``, ``engine``, ``ops/math``, ``tensor``, ``gradchec
 
 from . import errors, kernels, nn, ops, optim
 from ._version import __version__
+from .data import load_data
 from .engine import OPS, Op, grad, no_grad, op
 from .gradcheck import GradcheckError, gradcheck
 from .ops.random import Generator
@@ -27,6 +28,7 @@ __all__ = [
     "grad",
     "gradcheck",
     "kernels",
+    "load_data",
     "nn",
     "no_grad",
     "op",
