@@ -7,8 +7,9 @@ Read in this order: ``errors``, ``engine``, ``ops/math``, ``tensor``, ``gradchec
 ``ae/base``. The README says how long each takes.
 """
 
-from . import errors, kernels, nn, ops, optim
+from . import ae, errors, kernels, nn, ops, optim
 from ._version import __version__
+from .ae import ZOO, Autoencoder, BetaVAE, DeepAutoencoder, DenoisingAutoencoder, OneHotAutoencoder, VAE, load
 from .data import load_data
 from .engine import OPS, Op, grad, no_grad, op
 from .gradcheck import GradcheckError, gradcheck
@@ -17,17 +18,26 @@ from .ops.state import assign
 from .tensor import Tensor
 
 __all__ = [
+    "Autoencoder",
+    "BetaVAE",
+    "DeepAutoencoder",
+    "DenoisingAutoencoder",
     "Generator",
     "GradcheckError",
     "OPS",
+    "OneHotAutoencoder",
     "Op",
     "Tensor",
+    "VAE",
+    "ZOO",
     "__version__",
+    "ae",
     "assign",
     "errors",
     "grad",
     "gradcheck",
     "kernels",
+    "load",
     "load_data",
     "nn",
     "no_grad",

@@ -1,0 +1,456 @@
+"""The sentence that every autoencoder is: corrupt, encode, code, decode, compare, penalise.
+
+`Autoencoder` says it once, in ``loss_terms``, and is itself the plain one. A variant is a subclass that overrides the
+words it changes and lists the settings it adds:
+
+    corrupt(x)          what the encoder gets to see                     (denoising: noise)
+    encode(x)           the encoder's output h                           (variational: mean and log-variance)
+    code(h)             the code z that is decoded while training        (variational: a draw)
+    embed(h)            the deterministic code, what ``transform`` gives (variational: the mean)
+    decode(z)           the decoder's output, before its activation
+    compare(a, target)  the reconstruction's loss, one value per row
+    penalise(h, z)      further named terms, one value per row
+
+The loss is the sum of the named terms, each averaged over the batch: no hidden weights, and they add up exactly.
+
+Ring 6. Read after ``train.py``; then any other file of this folder, in any order.
+"""
+
+import copy
+
+import numpy as np
+
+from .. import files, nn, ops, optim
+from ..data import batches
+from ..engine import no_grad
+from ..errors import DivergedError, SettingError, ShapeError
+from ..estimator import Estimator
+from ..ops.random import Generator
+from ..tensor import Tensor
+from ..train import Progress, mean_terms, train
+
+__all__ = ["Autoencoder", "Net", "ZOO", "load", "variant"]
+
+ZOO = {}
+_ROWS = 1024  # rows per batch where nothing is learned
+_FIXED_NOISE = 2**63  # the noise counter's value for evaluation: the same draws every time, none that training uses
+
+
+def variant(name, *, family, paper, aliases=()):
+    """Class decorator: enter a model into ``ZOO`` under its name, with the paper that it comes from."""
+
+    def enter(cls):
+        cls.zoo_name, cls.family, cls.paper, cls.aliases = name, family, paper, tuple(aliases)
+        ZOO[name] = cls
+        return cls
+
+    return enter
+
+
+def load(path, *, encoder=None, decoder=None):
+    """The model that ``save`` wrote. Only classes in ``ZOO`` are made, and nothing is unpickled.
+
+    encoder, decoder : Module
+        The nets of a model that was given its own: the file holds their weights, not their code.
+    """
+    return files.load(path, ZOO, encoder=encoder, decoder=decoder)
+
+
+class Net(nn.Module):
+    """What a model owns: an encoder, a decoder, and whatever further parameters its likelihood has."""
+
+    def __init__(self, encoder, decoder):
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def forward(self, x):
+        """Shape: (batch, features) -> (batch, features), before the output activation."""
+        return self.decoder(self.encoder(x))
+
+
+@variant("vanilla", family="deterministic", paper="Rumelhart, Hinton and Williams 1986", aliases=("autoencoder",))
+class Autoencoder(Estimator):
+    """The plain autoencoder: x_hat = decoder(encoder(x)), trained to reproduce x.
+
+    ``loss = mean over rows and features of (x_hat - x)**2``, or of the binary cross-entropy.
+
+    Parameters
+    ----------
+    n_components : int
+        The code's length.
+    hidden : sequence of int
+        Widths of the hidden layers from the input to the code; the decoder mirrors them.
+    activation, code_activation, output_activation : str
+        Names as in ``tinyae.nn.activation``. The code's default (None) is ``activation``. The output's default "auto" is
+        sigmoid if the data lie in [0, 1], else linear.
+    loss : str
+        "mse", or "bce" for data in [0, 1].
+    optimizer : str or callable
+        "adam", "sgd", "momentum", ... or a function from parameters to an Optimizer.
+    lr : float or None
+        Step size; None takes the optimizer's own default (Adam's is 1e-3).
+    max_iter : int
+        Epochs.
+    batch_size : int
+        Rows per step; the last batch is smaller.
+    early_stopping : bool
+        Hold out ``validation_fraction`` of the rows (unless validation_data is given), stop after ``n_iter_no_change``
+        epochs without a better validation loss, and restore the best state.
+    random_state : int, numpy.random.Generator, numpy.random.RandomState or None
+        Seeds the weights, the order of the batches and the noise. Same seed, same bits.
+    verbose : bool
+        Show progress on stderr.
+    dtype : str
+        "float32" or "float64".
+    init : str or callable
+        The weights' initialiser, as in ``tinyae.nn.Linear``.
+    encoder, decoder : Module, optional
+        Your own nets, copied into ``net_``; a decoder of your own ends in its own output activation.
+
+    Attributes
+    ----------
+    net_ : Module with ``encoder`` and ``decoder``
+    history_ : dict of lists, one entry per epoch
+    n_iter_, best_epoch_ : int
+    n_features_in_ : int
+
+    Shape: X (rows, features) -> codes (rows, n_components). uint8 data are divided by 255 on the fly.
+    """
+
+    n_components: int = 16
+    hidden: tuple = ()
+    activation: str = "relu"
+    code_activation: str = None
+    output_activation: str = "auto"
+    loss: str = "mse"
+    optimizer: str = "adam"
+    lr: float = None
+    max_iter: int = 20
+    batch_size: int = 64
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 10
+    random_state: int = None
+    verbose: bool = False
+    dtype: str = "float32"
+    init: str = "glorot_uniform"
+    encoder: object = None
+    decoder: object = None
+
+    losses = {"mse": "mean over features of (x_hat - x)**2", "bce": "mean over features of the binary cross-entropy"}
+
+    # -- the sentence -----------------------------------------------------------------------------------------------
+
+    def loss_terms(self, x, target):
+        """The loss as named terms, one value per row each. Shape: x, target (batch, features) -> {name: (batch,)}."""
+        h = self.encode(self.corrupt(x))
+        z = self.code(h)
+        return {**self.compare(self.decode(z), target), **self.penalise(h, z)}
+
+    def corrupt(self, x):
+        """What the encoder gets to see in place of x."""
+        return x
+
+    def encode(self, x):
+        """The encoder's output h. Shape: (batch, features) -> (batch, n_components)."""
+        return self.net_.encoder(x)
+
+    def code(self, h):
+        """The code that is decoded while training."""
+        return self.embed(h)
+
+    def embed(self, h):
+        """The deterministic code of h: what ``transform`` returns."""
+        return h
+
+    def decode(self, z):
+        """The decoder's output a; the reconstruction is output_activation(a). Shape: (batch, n_components) -> (batch, features)."""
+        return self.net_.decoder(z)
+
+    def compare(self, a, target):
+        """The reconstruction's loss per row, the mean over its features."""
+        return {self.loss: self._feature_loss(a, target).mean(axis=1)}
+
+    def penalise(self, h, z):
+        """Further terms of the loss, {name: one value per row}."""
+        return {}
+
+    # -- fitting ----------------------------------------------------------------------------------------------------
+
+    def build(self, n_features):
+        """Make ``net_`` with fresh weights for rows of n_features, without training. Returns self."""
+        self._check_settings()
+        if not isinstance(n_features, (int, np.integer)) or n_features < 1:
+            raise SettingError(f"{type(self).__name__}.build: n_features={n_features!r}. Give a positive whole number.")
+        self.n_features_in_ = int(n_features)
+        self._init_rng, self._batch_rng, noise = _numpy_generator(self.random_state).spawn(3)
+        self.noise_ = Generator(noise)
+        self.output_activation_ = self._resolve_output(None)
+        self.net_ = self.make_net()
+        return self
+
+    def make_net(self):
+        """The encoder and the decoder: mirrored dense layers, or copies of the user's own."""
+        hidden = tuple(self.hidden)
+        code = self.activation if self.code_activation is None else self.code_activation
+        encoder = self._own("encoder") or self._dense((self.n_features_in_, *hidden, self._encoder_width()), code)
+        decoder = self._own("decoder") or self._dense((self.n_components, *hidden[::-1], self.n_features_in_), "linear")
+        self._check_width(encoder, self.n_features_in_, self._encoder_width(), "encoder")
+        self._check_width(decoder, self.n_components, self.n_features_in_, "decoder")
+        return Net(encoder, decoder)
+
+    def fit(self, X, y=None, *, target=None, validation_data=None, callbacks=None):
+        """Train on X; returns self.
+
+        Parameters
+        ----------
+        X : array (rows, features)
+            May be memory-mapped: only the rows of a batch are read at a time.
+        y : ignored
+            Present for scikit-learn's pipelines.
+        target : array (rows, features), optional
+            What is to be reconstructed, if it is not X.
+        validation_data : array or (X, target), optional
+            Evaluated after every epoch, as val_loss.
+        callbacks : sequence of callable, optional
+            Each called with (model, row of the history) after every epoch; returning True ends the training.
+        """
+        X = self._check_table(X, "fit")
+        target = self._check_target(X, target, "fit: target")
+        self.build(X.shape[1])
+        self.output_activation_ = self._resolve_output(X if target is None else target)
+        X, target, validation = self._split(X, target, validation_data)
+        validate = None if validation is None else lambda: self._mean_terms(*validation)
+        batch_count = -(-len(X) // self.batch_size)
+        parameters = self.net_.parameters()
+        optimizer = self.optimizer(parameters) if callable(self.optimizer) else optim.optimizer(
+            self.optimizer, parameters, lr=self.lr)  # fmt: skip
+        try:
+            history, best = train(
+                lambda x, t: {name: ops.mean(term) for name, term in self.loss_terms(x, t).items()},
+                optimizer,
+                lambda: batches(X, self.batch_size, generator=self._batch_rng, dtype=self.dtype, target=target),
+                module=self.net_,
+                epochs=self.max_iter,
+                validate=validate,
+                patience=self.n_iter_no_change if self.early_stopping else None,
+                callbacks=[lambda row, f=f: f(self, row) for f in callbacks or ()],
+                progress=Progress(self.max_iter, batch_count) if self.verbose else None,
+            )
+        except (KeyboardInterrupt, DivergedError) as interruption:
+            self._remember(interruption.history, interruption.best)
+            raise
+        self._remember(history, best)
+        return self
+
+    def _remember(self, history, best):
+        self.history_ = {name: [row[name] for row in history] for name in (history[0] if history else ())}
+        self.n_iter_, self.best_epoch_ = len(history), best.epoch
+
+    # -- using ------------------------------------------------------------------------------------------------------
+
+    def transform(self, X, layer=None):
+        """The codes of X, deterministically. Shape: (rows, features) -> (rows, n_components).
+
+        layer, an index into ``net_.encoder``, gives the output of that layer instead.
+        """
+        X = self._check_input(X, "transform")
+        if layer is None:
+            return self._apply(X, lambda x: self.embed(self.encode(x)))
+        modules = list(self.net_.encoder) if isinstance(self.net_.encoder, nn.Sequential) else [self.net_.encoder]
+        if not isinstance(layer, (int, np.integer)) or not -len(modules) <= layer < len(modules):
+            raise SettingError(f"transform: layer={layer!r}; the encoder has layers 0 to {len(modules) - 1}.")
+        part = nn.Sequential(*modules[: layer % len(modules) + 1])
+        return self._apply(X, part)
+
+    def inverse_transform(self, Z):
+        """The reconstructions of codes. Shape: (rows, n_components) -> (rows, features)."""
+        self._check_fitted("inverse_transform")
+        Z = self._check_table(Z, "inverse_transform", self.n_components, "Z")
+        return self._apply(Z, lambda z: self._output(self.decode(z)))
+
+    def reconstruct(self, X):
+        """``inverse_transform(transform(X))`` in one pass. Shape: (rows, features) -> same."""
+        X = self._check_input(X, "reconstruct")
+        return self._apply(X, lambda x: self._output(self.decode(self.embed(self.encode(x)))))
+
+    def score_samples(self, X, target=None):
+        """Minus the loss of every row: the higher, the better it is reconstructed. Shape: (rows, features) -> (rows,).
+
+        Noise in the loss is drawn from a fixed stream, so the same X has the same scores.
+        """
+        X = self._check_input(X, "score_samples")
+        target = self._check_target(X, target, "score_samples: target")
+        rows = self._rows(X, target)
+        return np.concatenate([-np.broadcast_to(_plain(sum(terms.values())), n) for n, terms in rows])
+
+    def score(self, X, y=None):
+        """The mean of ``score_samples``: minus the loss. y is ignored."""
+        return float(np.mean(self.score_samples(X), dtype=np.float64))
+
+    def save(self, path):
+        """Write settings, weights and history to an .npz file without pickled objects, for `load`. Returns the path."""
+        self._check_fitted("save")
+        return files.save(self, path)
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the code's components, for scikit-learn: autoencoder0, autoencoder1, ..."""
+        return np.array([f"{type(self).__name__.lower()}{i}" for i in range(self.n_components)], dtype=object)
+
+    # -- the parts of the above -------------------------------------------------------------------------------------
+
+    def _feature_loss(self, a, target):
+        """The loss per feature. Shape: (batch, features) twice -> same."""
+        if self.loss == "mse":
+            return nn.mse(self._output(a), target, reduction="none")
+        if self.output_activation_ == "sigmoid":
+            return nn.bce_with_logits(a, target, reduction="none")
+        return nn.bce(self._output(a), target, reduction="none")
+
+    def _output(self, a):
+        return a if self.output_activation_ == "linear" else nn.activation(self.output_activation_)(a)
+
+    def _encoder_width(self):
+        return self.n_components
+
+    def _dense(self, widths, last):
+        """Linear layers through widths, self.activation between them and `last` at the end."""
+        layers = []
+        for i, (n_in, n_out) in enumerate(zip(widths, widths[1:])):
+            layers.append(nn.Linear(n_in, n_out, init=self.init, generator=self._init_rng, dtype=self.dtype))
+            name = last if i == len(widths) - 2 else self.activation
+            if name != "linear":
+                layers.append(nn.activation(name))
+        return nn.Sequential(*layers)
+
+    def _own(self, which):
+        module = getattr(self, which)
+        if module is None:
+            return None
+        if not isinstance(module, nn.Module):
+            raise SettingError(f"{type(self).__name__}: {which} is a {type(module).__name__}, not a tinyae.nn.Module.")
+        return copy.deepcopy(module).astype(self.dtype)
+
+    def _check_width(self, module, n_in, n_out, which):
+        """One row through a net tells whether it fits; only the user's own can be wrong."""
+        if getattr(self, which) is None:
+            return
+        module.eval()
+        with no_grad():
+            shape = module(Tensor(np.zeros((1, n_in)), dtype=self.dtype)).shape
+        if shape != (1, n_out):
+            raise ShapeError(
+                f"{type(self).__name__}: your {which} maps a row of {n_in} to {shape[1:]}, expected ({n_out},). "
+                f"n_components is {self.n_components}, the data have {self.n_features_in_} features."
+            )
+
+    def _check_settings(self):
+        name = type(self).__name__
+        counts = {"n_components": self.n_components, "max_iter": self.max_iter, "batch_size": self.batch_size,
+                  "n_iter_no_change": self.n_iter_no_change}  # fmt: skip
+        hidden = self.hidden if isinstance(self.hidden, (tuple, list)) else (self.hidden,)
+        for setting, value in [*counts.items(), *(("hidden", width) for width in hidden)]:
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+                raise SettingError(f"{name}: {setting}={value!r}. Give whole numbers of at least 1.")
+        if hidden is not self.hidden:
+            raise SettingError(f"{name}: hidden={self.hidden!r}. Give a sequence of widths, ({self.hidden!r},).")
+        if self.loss not in self.losses:
+            raise SettingError(f"{name}: loss={self.loss!r}. Choose from: {', '.join(self.losses)}.")
+        if str(self.dtype) not in ("float32", "float64"):
+            raise SettingError(f"{name}: dtype={self.dtype!r}. Choose float32 or float64.")
+        if not 0 < self.validation_fraction < 1:
+            raise SettingError(f"{name}: validation_fraction={self.validation_fraction!r}. Give a number between 0 and 1.")
+
+    def _resolve_output(self, X):
+        """"auto" as the data ask for it; refuses data that the loss or the activation cannot express."""
+        bounded = X is None or X.dtype == np.uint8 or _in_unit_interval(X)
+        if not bounded and self.loss not in self._unbounded_losses():
+            raise SettingError(
+                f"{type(self).__name__}: loss={self.loss!r} compares probabilities, and the data leave [0, 1]. "
+                "Scale them (for instance with sklearn.preprocessing.MinMaxScaler), or use loss='mse'."
+            )
+        if self.decoder is not None:
+            return "linear"
+        if self.output_activation != "auto":
+            return self.output_activation
+        return "sigmoid" if bounded else "linear"
+
+    def _unbounded_losses(self):
+        return ("mse",)
+
+    def _check_input(self, X, action):
+        self._check_fitted(action)
+        return self._check_table(X, action, self.n_features_in_)
+
+    def _check_target(self, X, target, what):
+        if target is None:
+            return None
+        target = self._check_table(target, "fit", what=what.rpartition(" ")[2])
+        if target.shape != X.shape:
+            raise ShapeError(f"{type(self).__name__}.{what} has shape {target.shape}, X {X.shape}. They must be equal.")
+        return target
+
+    def _split(self, X, target, validation_data):
+        """(X, target, validation pair or None)"""
+        if validation_data is not None:
+            X_val, target_val = validation_data if isinstance(validation_data, tuple) else (validation_data, None)
+            X_val = self._check_table(X_val, "fit", X.shape[1], "validation_data")
+            return X, target, (X_val, self._check_target(X_val, target_val, "fit: validation target"))
+        if not self.early_stopping:
+            return X, target, None
+        held = max(1, round(self.validation_fraction * len(X)))
+        if held >= len(X):
+            raise SettingError(
+                f"{type(self).__name__}.fit: {len(X)} row(s) cannot be split for early stopping. "
+                "Pass validation_data, or early_stopping=False."
+            )
+        order = self._init_rng.permutation(len(X))
+        kept, out = np.sort(order[held:]), np.sort(order[:held])
+        pick = (lambda rows: None) if target is None else (lambda rows: target[rows])
+        return X[kept], pick(kept), (X[out], pick(out))
+
+    def _apply(self, X, function):
+        """function over X in batches, in evaluation mode and without a graph, as one array."""
+        self.net_.eval()
+        with no_grad():
+            return np.concatenate([_plain(function(Tensor(x))) for x in batches(X, _ROWS, dtype=self.dtype)])
+
+    def _rows(self, X, target):
+        """Yields (number of rows, their loss terms), with the fixed noise of evaluation."""
+        self.net_.eval()
+        counter, self.noise_.counter = self.noise_.counter, _FIXED_NOISE
+        try:
+            with no_grad():
+                for batch in batches(X, _ROWS, dtype=self.dtype, target=target):
+                    x, t = batch if target is not None else (batch, batch)
+                    yield len(x), self.loss_terms(x, t)
+        finally:
+            self.noise_.counter = counter
+
+    def _mean_terms(self, X, target=None):
+        sums, samples = {}, 0
+        for n, terms in self._rows(X, target):
+            samples += n
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(np.mean(_plain(term), dtype=np.float64)) * n
+        return mean_terms(sums, samples)
+
+
+def _plain(value):
+    return value.data if isinstance(value, Tensor) else np.asarray(value)
+
+
+def _in_unit_interval(X):
+    return all(np.min(part) >= 0 and np.max(part) <= 1 for part in batches(X, _ROWS * 16, dtype="float64", scale=1))
+
+
+def _numpy_generator(seed):
+    if isinstance(seed, np.random.Generator):
+        return seed
+    if isinstance(seed, np.random.RandomState):
+        return np.random.default_rng(seed.randint(2**31))
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise SettingError(f"random_state={seed!r}. Give an int of at least 0, a numpy generator or None.") from None

@@ -1,0 +1,17 @@
+"""Deeper nets: the sandwich of layers that narrows to the code and widens again."""
+
+from .base import Autoencoder, variant
+
+__all__ = ["DeepAutoencoder"]
+
+
+@variant("deep", family="deterministic", paper="Hinton and Salakhutdinov 2006", aliases=("sandwich", "multilayer"))
+class DeepAutoencoder(Autoencoder):
+    """The deep autoencoder: `Autoencoder` with hidden layers on both sides of the code.
+
+    Differs from the paper: trained from Glorot-uniform weights at once, without pretraining by Boltzmann machines.
+
+    Shape: as `Autoencoder`.
+    """
+
+    hidden: tuple = (128, 64)

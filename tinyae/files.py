@@ -1,0 +1,162 @@
+"""Models to files and back: one .npz of plain arrays and a JSON description; nothing is pickled or unpickled.
+
+A file is written beside its place and renamed into it, so a crash, a full disk or Ctrl-C leaves the old file or none. A
+file that is read is not trusted: sizes are compared before anything is allocated, classes come from the registry only.
+
+Ring 5. Must not know any model class: the registry is handed in.
+"""
+
+import os
+from contextlib import contextmanager
+
+import numpy as np
+
+from ._version import __version__
+from .errors import ModelFileError, TinyaeError
+
+__all__ = ["load", "save", "writing"]
+
+_FORMAT = 1
+_DESCRIPTION = "model.json"
+_DESCRIPTION_LIMIT = 64 << 20  # bytes; a history of a million epochs fits
+
+
+@contextmanager
+def writing(path, mode="wb", **kwargs):
+    """``with writing(path) as file``: path appears, whole, when the block ends without an error; else nothing changes."""
+    path = os.fspath(path)
+    partial = f"{path}.{os.getpid()}.part"
+    try:
+        with open(partial, mode, **kwargs) as file:
+            yield file
+        os.replace(partial, path)
+    except BaseException:
+        if os.path.exists(partial):
+            os.remove(partial)
+        raise
+
+
+def save(model, path):
+    """Write a fitted model; returns the path.
+
+    The arrays stand under their names in ``net_``; the settings, the fitted attributes and the history in model.json.
+    Settings that are not plain values (a callable optimizer, a generator) are left out: they matter to ``fit`` only.
+    """
+    import json  # here and below: not part of what `import tinyae` costs
+    import zipfile
+
+    fitted = {"n_features_in_": model.n_features_in_, "output_activation_": model.output_activation_,
+              "noise": [model.noise_.key, model.noise_.counter]}  # fmt: skip
+    fitted |= {name: getattr(model, name) for name in ("n_iter_", "best_epoch_", "history_") if hasattr(model, name)}
+    description = {
+        "format": _FORMAT,
+        "tinyae": __version__,
+        "model": model.zoo_name,
+        "settings": {k: v for k, v in model.get_params().items() if _is_plain(v)},
+        "own": [which for which in ("encoder", "decoder") if getattr(model, which) is not None],
+        "fitted": fitted,
+    }
+    # ZipInfo has a fixed date: equal models are equal files.
+    with writing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in model.net_.state_dict().items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False)
+        archive.writestr(zipfile.ZipInfo(_DESCRIPTION), json.dumps(description))
+    return path
+
+
+def load(path, zoo, encoder=None, decoder=None):
+    """The model that `save` wrote, its class looked up in zoo; see ``tinyae.load``."""
+    import zipfile
+
+    path = os.fspath(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            description = _describe(archive, path)
+            model = _make(description, zoo, path, encoder, decoder)
+            _check_size(model, description, archive, path)
+            model.build(description["fitted"]["n_features_in_"])
+            state = {name: _read(archive, name, path) for name in model.net_.state_dict()}
+            model.net_.load_state_dict(state)
+    except FileNotFoundError:
+        raise ModelFileError(f"load: there is no file {path}.") from None
+    except TinyaeError as problem:
+        raise problem if isinstance(problem, ModelFileError) else ModelFileError(f"load: {path}: {problem}") from None
+    except (zipfile.BadZipFile, OSError, KeyError, ValueError, TypeError, AttributeError, NotImplementedError) as problem:
+        raise ModelFileError(f"load: {path} is not a model saved by tinyae: {problem}") from None
+    fitted = description["fitted"]
+    model.noise_.key, model.noise_.counter = (int(n) % 2**64 for n in fitted.pop("noise"))
+    for name, value in fitted.items():
+        setattr(model, name, value)
+    model.net_.eval()
+    return model
+
+
+def _is_plain(value):
+    if isinstance(value, (tuple, list)):
+        return all(_is_plain(v) for v in value)
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def _describe(archive, path):
+    import json
+    import zipfile
+
+    if _DESCRIPTION not in archive.namelist():
+        raise ModelFileError(f"load: {path} is an archive without {_DESCRIPTION}, not a model saved by tinyae.")
+    for info in archive.infolist():
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise ModelFileError(f"load: {path}: {info.filename} is compressed; tinyae's own files are not.")
+    if archive.getinfo(_DESCRIPTION).file_size > _DESCRIPTION_LIMIT:
+        raise ModelFileError(f"load: {path}: {_DESCRIPTION} is larger than {_DESCRIPTION_LIMIT >> 20} MB.")
+    description = json.loads(archive.read(_DESCRIPTION))
+    if description["format"] != _FORMAT:
+        raise ModelFileError(
+            f"load: {path} has format {description['format']}, written by tinyae {description['tinyae']}; this is "
+            f"tinyae {__version__}, which reads format {_FORMAT}. Upgrade, or save the model again."
+        )
+    return description
+
+
+def _make(description, zoo, path, encoder, decoder):
+    cls = zoo.get(description["model"])
+    if cls is None:
+        raise ModelFileError(f"load: {path} holds a {description['model']!r} model. Known are: {', '.join(sorted(zoo))}.")
+    own = {"encoder": encoder, "decoder": decoder}
+    for which, module in own.items():
+        if which in description["own"] and module is None:
+            raise ModelFileError(
+                f"load: this model was trained with an {which} of its own. Pass one: load(path, {which}=...)."
+            )
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in description["settings"].items()}
+    unknown = sorted(set(settings) - set(cls.settings()))
+    if unknown:
+        raise ModelFileError(f"load: {path}: {cls.__name__} has no setting {', '.join(unknown)}.")
+    return cls(**{**settings, **{k: own[k] for k in description["own"]}})
+
+
+def _check_size(model, description, archive, path):
+    """Refuse settings that ask for more weights than the file has bytes, before a net of that size is made."""
+    widths = (description["fitted"]["n_features_in_"], *model.hidden, model.n_components)
+    wanted = sum(int(a) * int(b) for a, b in zip(widths, widths[1:])) if not description["own"] else 0
+    there = sum(info.file_size for info in archive.infolist())
+    if wanted * 4 > there or any(int(w) * 4 > there for w in widths):
+        raise ModelFileError(f"load: {path}: layers of {widths} units need more weights than the file has. It is damaged.")
+
+
+def _read(archive, name, path):
+    entry = f"{name}.npy"
+    if entry not in archive.namelist():
+        raise ModelFileError(f"load: {path} lacks the array {name}. It is damaged, or from another version.")
+    info = archive.getinfo(entry)
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read_header(member)
+        if dtype.hasobject or dtype.kind != "f" or fortran:
+            raise ModelFileError(f"load: {path}: {name} has dtype {dtype}. Weights are plain float arrays.")
+        data = member.read()
+    size = int(np.prod(shape, dtype=object))
+    if size * dtype.itemsize != len(data):
+        raise ModelFileError(f"load: {path}: {name} promises shape {shape} and holds {len(data)} bytes. It is damaged.")
+    return np.frombuffer(data, dtype).reshape(shape)

@@ -1,0 +1,183 @@
+"""The training loop. It knows batches, an objective and an optimizer; not what is being learned.
+
+    train(objective, optimizer, lambda: batches(X, 64, generator=rng), epochs=20)
+
+``objective(x, target)`` returns the loss as a dictionary of named 0-d Tensors which add up to it. Anything that does so
+can be trained here: an autoencoder, or ten lines of your own.
+
+Ring 5. Must not know models, files or terminals beyond the `Progress` it may be handed.
+"""
+
+import sys
+import time
+
+import numpy as np
+
+from .engine import no_grad
+from .errors import DivergedError
+
+__all__ = ["Progress", "Snapshot", "mean_terms", "total", "train"]
+
+
+class Snapshot:
+    """The best state met so far: which epoch, which score, and copies of the arrays."""
+
+    def __init__(self, module):
+        self.module = module
+        self.score = np.inf
+        self.epoch = 0
+        self.state = None
+
+    def offer(self, score, epoch):
+        """Keep the present state if its score is lower than the best; True if so."""
+        if not score < self.score:
+            return False
+        self.score, self.epoch, self.state = score, epoch, self.module.state_dict()
+        return True
+
+    def restore(self):
+        """Put the best state back, if there is one."""
+        if self.state is not None:
+            self.module.load_state_dict(self.state)
+
+
+def train(objective, optimizer, epoch_batches, *, module, epochs, validate=None, patience=None, callbacks=(), progress=None):
+    """Minimise objective; returns (history, the best epoch's `Snapshot`).
+
+    Parameters
+    ----------
+    objective : callable
+        (x, target) -> {name: 0-d Tensor}; the loss is their sum.
+    optimizer : Optimizer
+        Anything with zero_grad() and step().
+    epoch_batches : callable
+        () -> iterable over one epoch of x or (x, target) arrays; x alone is its own target.
+    module : Module
+        What is trained: put into training mode for the steps and into evaluation mode for ``validate``.
+    epochs : int
+        How many passes at most.
+    validate : callable, optional
+        () -> {name: float}; its "loss" is recorded as val_loss. Without it the training loss tells the best epoch.
+    patience : int, optional
+        Stop after this many epochs without a better score, and put the best state back.
+    callbacks : sequence of callable
+        Each is called with the epoch's row, a dict; one that returns True ends the training after this epoch.
+    progress : Progress, optional
+        Shown per batch and per epoch.
+
+    Raises DivergedError when a loss is not finite. After that, and after Ctrl-C, the module holds the best state so far;
+    the history is the exception's ``history``, the snapshot its ``best``.
+    """
+    history, best = [], Snapshot(module)
+    try:
+        for epoch in range(1, epochs + 1):
+            started = time.perf_counter()
+            module.train()
+            row = {"epoch": epoch, **_one_epoch(objective, optimizer, epoch_batches(), epoch, progress)}
+            if validate is not None:
+                module.eval()
+                with no_grad():
+                    row |= {f"val_{name}": value for name, value in validate().items()}
+            row["seconds"] = time.perf_counter() - started
+            history.append(row)
+            best.offer(row.get("val_loss", row["loss"]), epoch)
+            if progress is not None:
+                progress.epoch(row)
+            stop = [callback(row) for callback in callbacks]
+            if any(s is True for s in stop) or (patience is not None and epoch - best.epoch >= patience):
+                break
+    except (KeyboardInterrupt, DivergedError) as interruption:
+        best.restore()
+        interruption.history, interruption.best = history, best
+        raise
+    finally:
+        module.eval()
+        if progress is not None:
+            progress.close()
+    if patience is not None:
+        best.restore()
+    return history, best
+
+
+def _one_epoch(objective, optimizer, batches, epoch, progress):
+    """One pass; returns the mean of every term over the samples, and their sum as "loss"."""
+    sums, samples = {}, 0
+    with np.errstate(all="ignore"):  # what is not finite is found here, and said once
+        for number, batch in enumerate(batches, 1):
+            x, target = batch if isinstance(batch, tuple) else (batch, batch)
+            terms = objective(x, target)
+            loss = total(terms)
+            value = loss.item()
+            if not np.isfinite(value):
+                raise DivergedError(
+                    f"train: the loss became {value} in epoch {epoch}, batch {number} (lr {optimizer.lr:g}). "
+                    "Lower lr, or scale the data to about [0, 1] or unit variance."
+                )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + term.item() * len(x)
+            samples += len(x)
+            if progress is not None:
+                progress.batch(value)
+    return mean_terms(sums, samples)
+
+
+def total(terms):
+    """The loss: the sum of its named terms."""
+    values = iter(terms.values())
+    loss = next(values)
+    for term in values:
+        loss = loss + term
+    return loss
+
+
+def mean_terms(sums, samples):
+    """{"loss": the sum, name: value, ...}; a single term is the loss and is not named again."""
+    means = {name: value / samples for name, value in sums.items()}
+    return {"loss": sum(means.values()), **(means if len(means) > 1 else {})}
+
+
+class Progress:
+    """What training shows: a bar on a terminal (tqdm, if it is installed), else a plain line per epoch.
+
+    Long runs print at most about twenty plain lines. Nothing here changes what is computed.
+    """
+
+    def __init__(self, epochs, batches_per_epoch, stream=None, bar=None):
+        self.stream = sys.stderr if stream is None else stream
+        self.epochs, self.every = epochs, max(1, epochs // 20)
+        self.started = time.perf_counter()
+        self.tqdm = None
+        if self.stream.isatty() if bar is None else bar:
+            try:
+                from tqdm import tqdm
+            except ImportError:
+                return
+            self.tqdm = tqdm(total=epochs * batches_per_epoch, unit="batch", file=self.stream, dynamic_ncols=True,
+                             desc=f"epoch 0/{epochs}", mininterval=0.1)  # fmt: skip
+
+    def batch(self, loss):
+        """One batch is done."""
+        if self.tqdm is not None:
+            self.tqdm.update(1)
+
+    def epoch(self, row):
+        """One epoch is done; row is its line of the history."""
+        shown = {name: f"{row[name]:.4g}" for name in ("loss", "val_loss") if name in row}
+        if self.tqdm is not None:
+            self.tqdm.set_description(f"epoch {row['epoch']}/{self.epochs}", refresh=False)
+            self.tqdm.set_postfix(shown, refresh=True)
+        elif row["epoch"] % self.every == 0 or row["epoch"] in (1, self.epochs):
+            elapsed = time.perf_counter() - self.started
+            left = elapsed / row["epoch"] * (self.epochs - row["epoch"])
+            text = "  ".join(f"{name} {value}" for name, value in shown.items())
+            print(f"epoch {row['epoch']:>{len(str(self.epochs))}}/{self.epochs}  {text}  {left:.0f} s left",
+                  file=self.stream, flush=True)  # fmt: skip
+
+    def close(self):
+        """Leave the terminal tidy."""
+        if self.tqdm is not None:
+            self.tqdm.close()
+            self.tqdm = None
