@@ -1,0 +1,260 @@
+"""What every benchmark stands on: peers in processes of their own, all alive together and timed in turn; table and JSON.
+
+Turns, because a shared machine drifts by more than the differences that matter: every ratio is taken between two things
+measured within the same second. Processes, because thread settings and loaded libraries must not leak between peers.
+"""
+
+import argparse
+import contextlib
+import datetime
+import itertools
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bench import Failed, Refused
+from bench.peers import PEERS, Peer
+
+ROOT = Path(__file__).resolve().parents[1]
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+THREADS = [f"{library}_NUM_THREADS" for library in ("OPENBLAS", "OMP", "MKL", "BLIS", "TINYAE")]
+
+# -- options --------------------------------------------------------------------------------------------------------
+
+
+def options(parser):
+    """The options that benchmarks share: --peers, --threads, --json, --quick."""
+    parser.add_argument("--peers", type=names(PEERS), default=list(PEERS), metavar="P,P",
+                        help=f"of {', '.join(PEERS)}; default: all")  # fmt: skip
+    parser.add_argument("--threads", type=numbers, default=sorted({1, min(2, CORES)}), metavar="N,N",
+                        help="threads per peer; one that has a single thread takes part once; default: 1,2")  # fmt: skip
+    parser.add_argument("--json", type=_writable, metavar="FILE", help="write machine, versions and all rows to FILE")
+    parser.add_argument("--quick", action="store_true", help="a few seconds: shows that it works, not how fast it is")
+
+
+def names(known):
+    """An argparse type: a comma-separated list of names out of known."""
+
+    def parse(text):
+        given = list(dict.fromkeys(text.split(",")))
+        for name in given:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"there is no {name!r}; there are: {', '.join(known)}")
+        return given
+
+    return parse
+
+
+def numbers(text):
+    """An argparse type: a comma-separated list of whole numbers from 1 on."""
+    try:
+        given = sorted({int(word) for word in text.split(",")})
+    except ValueError:
+        given = [0]
+    if given[0] < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers from 1 on, such as 1,2")
+    return given
+
+
+def positive(text):
+    """An argparse type: a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _writable(text):
+    if Path(text).is_dir() or not os.access(Path(text).parent, os.W_OK):  # said now, not after a minute of measuring
+        raise argparse.ArgumentTypeError(f"cannot write a file {text!r}")
+    return Path(text)
+
+
+# -- processes ------------------------------------------------------------------------------------------------------
+
+
+class Process:
+    """A peer at work: ``process.call("turn", 20)`` runs that method of its Task in the worker and returns the result."""
+
+    def __init__(self, name, peer, task, threads, settings):
+        self.peer = name
+        self.threads = threads
+        self.label = f"{name} ({threads} thread{'s' * (threads > 1)})"
+        environment = {**os.environ, **dict.fromkeys(THREADS, str(threads)), **peer.environment}
+        entries = environment.pop("PYTHONPATH", "").split(os.pathsep)
+        entries = [entry for entry in entries if entry and Path(entry).resolve() != ROOT]  # see worker.py
+        if entries:
+            environment["PYTHONPATH"] = os.pathsep.join(entries)
+        worker = [sys.executable, str(Path(__file__).with_name("worker.py"))]
+        self.pipe = subprocess.Popen(
+            worker, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True, encoding="utf-8"
+        )
+        self._send({"task": task, "peer": peer.module, "settings": settings})
+
+    def ready(self):
+        """Wait until the peer is loaded; ``about`` is then what it says about itself."""
+        self.about = self._receive()
+
+    def call(self, method, *arguments):
+        """The result of the Task's method."""
+        self._send({"call": method, "arguments": arguments})
+        return self._receive()
+
+    def _send(self, request):
+        with contextlib.suppress(BrokenPipeError):  # it has died: _receive says so
+            print(json.dumps(request), file=self.pipe.stdin, flush=True)
+
+    def _receive(self):
+        line = self.pipe.stdout.readline()
+        if not line:
+            raise Failed(f"{self.label} ended with exit code {self.pipe.wait()}; what it said is above.")
+        answer = json.loads(line)
+        if "refused" in answer:
+            raise Refused(f"{self.peer}: {answer['refused']}")
+        return answer["result"]
+
+    def close(self):
+        """End the worker."""
+        self.pipe.kill()
+        self.pipe.communicate()
+
+
+@contextlib.contextmanager
+def alive(task, peers, threads, **settings):
+    """``with alive(...) as (processes, control)``: one per peer and thread count, all ready; ended with the block.
+
+    task names a module with a class ``Task(peer, **settings)``: it lives in the worker, and peer is the peer's module.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def begin(*what):
+            process = Process(*what)
+            stack.callback(process.close)
+            return process
+
+        control = begin("control", Peer(None, {}, 1), "bench.control", 1, {})
+        processes = [
+            begin(name, PEERS[name], task, n, settings)
+            for name in peers
+            for n in sorted({min(n, PEERS[name].most_threads) for n in threads})
+        ]
+        for process in (control, *processes):
+            process.ready()
+        yield processes, control
+
+
+# -- time -----------------------------------------------------------------------------------------------------------
+
+
+def timed(step, steps, warm_up=2):
+    """In the worker: microseconds of each of some calls, after a few that bring caches and clock back."""
+    for _ in range(warm_up):
+        step()
+    marks = [time.perf_counter_ns()]
+    for _ in range(steps):
+        step()
+        marks.append(time.perf_counter_ns())
+    return [(b - a) / 1e3 for a, b in itertools.pairwise(marks)]
+
+
+def in_turn(processes, control, title, rounds=30, seconds=0.05):
+    """{process: (q1, median, q3)} in microseconds, from rounds in which each, the control too, takes one `Task.turn`.
+
+    Peers take the same number of steps, hence the same path through training; the slowest needs about ``seconds`` a turn.
+    """
+    slowest = max(np.median(process.call("turn", 3)) for process in processes)
+    steps = dict.fromkeys(processes, int(np.clip(seconds * 1e6 / slowest, 2, 50)))
+    steps[control] = int(np.clip(seconds * 1e6 / np.median(control.call("turn", 3)), 2, 50))
+    # The threads of a BLAS spin for some milliseconds after their last product: not into the next peer's time.
+    pause = 0.03 if any(process.threads > 1 for process in processes) else 0
+    times = {process: [] for process in steps}
+    for number in range(rounds):
+        _progress(f"{title}: round {number + 1} of {rounds}")
+        for process in random.sample(list(steps), len(steps)):  # nobody always follows the same neighbour
+            time.sleep(pause)
+            times[process] += process.call("turn", steps[process])
+    _progress("")
+    return {process: tuple(np.percentile(values, (25, 50, 75))) for process, values in times.items()}
+
+
+def _progress(text):
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def resident_mb():
+    """The most memory that this process has had, in MB; None where the system does not say."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):  # of this program alone: getrusage's maximum starts at the parent's
+                return int(line.split()[1]) / 1024
+    with contextlib.suppress(ImportError):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** (20 if sys.platform == "darwin" else 10)
+    return None
+
+
+# -- report ---------------------------------------------------------------------------------------------------------
+
+
+def machine():
+    """CPU, cores, system, versions, date: what a number means nothing without."""
+    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "cpu": _cpu(),
+        "cores": CORES,
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "blas": f"{blas.get('name', 'no BLAS known')} {blas.get('version', '')}".strip(),
+    }
+
+
+def _cpu():
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def print_header(title, machine, processes):
+    """What is measured, on which machine, which package: one peer a line."""
+    print(f"{title}\n")
+    print(f"machine       {machine['cpu']}, {machine['cores']} cores, {machine['system']}")
+    print(f"versions      python {machine['python']}, numpy {machine['numpy']}, {machine['blas']}")
+    for peer, about in {process.peer: process.about for process in processes if process.about}.items():
+        said = ", ".join(f"{name} {value}" for name, value in about.items() if value and name != "path")
+        print(f"{peer:13} {said}\n{'':13} {about['path']}")
+
+
+def print_table(header, rows):
+    """Columns as wide as they must be: the first to the left, numbers to the right."""
+    cells = [header, *rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    for row in cells:
+        print("  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))]).rstrip())
+
+
+def microseconds(value):
+    """Three digits or more, thousands apart."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def write_json(path, header, rows):
+    """{**header, "rows": rows}; the file appears whole or not at all."""
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(json.dumps({**header, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)

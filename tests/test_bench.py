@@ -1,0 +1,174 @@
+"""The benchmark runner, end to end at a tiny size: what it measures, what it refuses, what it writes. No time is asserted.
+
+Each test runs a copy of bench/, so that a peer can be spoilt; a folder named tinyae beside the copy stands for the source
+folder that must not shadow the installed package.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinyae import kernels
+
+BENCH = Path(__file__).resolve().parents[1] / "bench"
+PEERS = [*(["tinyae"] if kernels.info()["backend"] == "c" else []), "tinyae-numpy", "numpy"]
+
+pytestmark = pytest.mark.skipif(not BENCH.is_dir(), reason="bench/ is not beside tests/")
+
+
+@pytest.fixture
+def root(tmp_path):
+    shutil.copytree(BENCH, tmp_path / "bench", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "tinyae").mkdir()
+    (tmp_path / "tinyae" / "__init__.py").write_text("raise ImportError('this is the source folder')\n")
+    return tmp_path
+
+
+def bench(root, *arguments, path=""):
+    """``python -m bench ...`` in root, with path as PYTHONPATH."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TINYAE_", "PYTHON"))}
+    environment |= {"PYTHONPATH": str(path)} if path else {}
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *map(str, arguments)],
+        cwd=root, env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def tiny(root, *arguments, **settings):
+    return bench(root, "train", "--quick", "--batch", 4, "--threads", 1, *arguments, **settings)
+
+
+def spoil(root, file, old, new):
+    text = (root / "bench" / file).read_text()
+    assert text.count(old) == 1
+    (root / "bench" / file).write_text(text.replace(old, new))
+
+
+def pretend(root, **modules):
+    """A package tinyae that is found before the installed one; returns what to put on PYTHONPATH."""
+    package = root / "elsewhere" / "tinyae"
+    package.mkdir(parents=True)
+    for name in ("__init__", "kernels", "nn", "optim"):
+        (package / f"{name}.py").write_text(modules.get(name.strip("_"), ""))
+    return package.parent
+
+
+def test_a_run_prints_its_table_and_writes_its_rows(root):
+    done = tiny(root, "--peers", ",".join(PEERS), "--json", "out.json", path=root)
+    assert done.returncode == 0, done.stderr
+    written = json.loads((root / "out.json").read_text())
+    assert list(root.glob("*.part")) == []
+
+    assert [row["peer"] for row in written["rows"]] == [*PEERS, "control"]
+    for row in written["rows"]:
+        assert list(row) == ["case", "batch", "peer", "threads", "median_us", "q1_us", "q3_us", "loss20", "rss_mb"]
+        assert (row["case"], row["batch"], row["threads"]) == ("a", 4, 1)
+        assert 0 < row["q1_us"] <= row["median_us"] <= row["q3_us"]
+    *peers, control = written["rows"]
+    assert all(row["loss20"] == pytest.approx(peers[-1]["loss20"], rel=1e-4) for row in peers)
+    assert control["loss20"] is control["rss_mb"] is None
+
+    installed = str(Path(kernels.__file__).parent)
+    for peer in PEERS[:-1]:
+        about = written["peers"][peer]
+        assert about["path"] == installed
+        assert about["backend"] == {"tinyae": "c", "tinyae-numpy": "numpy"}[peer]
+    assert {"benchmark", "date", "cpu", "cores", "system", "python", "numpy", "blas", "peak_gflops"} <= set(written)
+
+    assert installed in done.stdout
+    assert "batch 4: 2.0 MFLOP" in done.stdout
+    assert max(map(len, done.stdout.partition("lower bound ")[2].splitlines())) <= 100
+
+
+def test_no_arguments_list_the_benchmarks(root):
+    done = bench(root)
+    assert done.returncode == 0
+    assert "  train     One training step" in done.stdout
+    assert "runner" not in done.stdout
+
+
+def test_a_new_file_with_a_run_is_a_new_benchmark(root):
+    code = '"""Says hello."""\ndef options(parser):\n    parser.add_argument("name")\ndef run(options):\n    print("hello", options.name)\n'
+    (root / "bench" / "hello.py").write_text(code)
+    assert "hello     Says hello." in bench(root).stdout
+    assert bench(root, "hello", "you").stdout == "hello you\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words"),
+    [
+        ("peers/numpy.py", "beta2=0.999", "beta2=0.99", "the loss of step "),
+        ("peers/numpy.py", "[w1, b1, w2, b2]\n", "[w1, b1, w2, b2 * 1.01]\n", "parameter 3 ends"),
+        ("peers/numpy.py", "return loss", "return loss * np.nan", "the loss of step 1 is"),
+    ],
+)
+def test_peers_that_compute_something_else_are_not_timed(root, file, old, new, words):
+    spoil(root, file, old, new)
+    done = tiny(root, "--peers", "tinyae-numpy,numpy", "--json", "out.json")
+    assert done.returncode == 1
+    assert "tinyae-numpy (1 thread) disagrees with numpy (1 thread)" in done.stderr
+    assert words in done.stderr
+    assert "median" not in done.stdout
+    assert not (root / "out.json").exists()
+
+
+@pytest.mark.parametrize(("peer", "has"), [("tinyae", "numpy"), ("tinyae-numpy", "c")])
+def test_another_backend_than_asked_for_is_refused(root, peer, has):
+    info = f"def info():\n    return dict(backend={has!r}, isa=None, why='as it happens')\n"
+    done = tiny(root, "--peers", peer, path=pretend(root, kernels=info))
+    assert done.returncode == 2
+    assert f"bench train: {peer}: the backend is {has}, not " in done.stderr
+    assert "as it happens" in done.stderr
+
+
+def test_a_package_that_refuses_the_backend_itself_is_quoted(root):
+    done = tiny(root, "--peers", "tinyae", path=pretend(root, init="raise RuntimeError('no C here.')"))
+    assert done.returncode == 2
+    assert "tinyae: no C here." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_tinyae_not_installed(root):
+    missing = "raise ModuleNotFoundError('nothing', name='tinyae')"
+    done = tiny(root, "--peers", "tinyae,numpy", path=pretend(root, init=missing))
+    assert done.returncode == 2
+    assert f"tinyae is not installed for {sys.executable}. Run: pip install {root}" in done.stderr
+
+
+def test_a_worker_that_crashes_is_named(root):
+    done = tiny(root, "--peers", "numpy,tinyae", path=pretend(root, init="import os; os._exit(3)"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("bench train: tinyae (1 thread) ended with exit code 3;")
+
+
+def test_a_worker_that_breaks_down_shows_where(root):
+    spoil(root, "peers/numpy.py", "    update = _adam(p, g)\n", "    update = _adam(p)\n")
+    done = tiny(root, "--peers", "numpy")
+    assert done.returncode == 1
+    assert "missing 1 required positional argument: 'g'" in done.stderr
+    assert "bench train: numpy (1 thread) ended with exit code 1;" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nothing"], "there is no benchmark 'nothing'. There are: train."),
+        (["train", "--peers", "numpy,someone"], "there is no 'someone'; there are: tinyae, tinyae-numpy, numpy"),
+        (["train", "--cases", "z"], "there is no 'z'; there are: a"),
+        (["train", "--batch", "32,0"], "'32,0' is not a list of whole numbers from 1 on"),
+        (["train", "--threads", "many"], "'many' is not a list of whole numbers from 1 on"),
+        (["train", "--peak", "0"], "'0' is not a number above 0"),
+        (["train", "--json", "nowhere/out.json"], "cannot write a file 'nowhere/out.json'"),
+        (["train", "--json", "."], "cannot write a file '.'"),
+    ],
+)
+def test_what_there_is_not(root, arguments, words):
+    done = bench(root, *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
