@@ -1,0 +1,363 @@
+"""The command line: ``tinyae train VARIANT``, ``info``, ``zoo``, ``ops``, ``data``.
+
+Options of ``train`` are read off the variant's settings, so that a new setting or a new variant needs nothing here.
+Every error that tinyae raises on purpose is one line on stderr and exit code 2; TINYAE_DEBUG=1 shows the traceback.
+
+Ring 8: nothing imports this.
+"""
+
+import argparse
+import os
+import sys
+import time
+
+import numpy as np
+
+from . import files, kernels, plot
+from ._version import __version__
+from .ae import ZOO
+from .data import NAMES, as_float, load_data, status
+from .engine import OPS
+from .errors import DataError, MissingExtraError, SettingError, TinyaeError
+from .ops.random import Generator
+
+__all__ = ["main"]
+
+_RENAMED = {"n_components": "code", "max_iter": "epochs", "batch_size": "batch", "random_state": "seed"}
+_NOT_ON_THE_LINE = ("encoder", "decoder", "verbose")
+_HELP = {
+    "n_components": "length of the code", "hidden": "widths of the hidden layers, as 128,64; \"\" for none",
+    "activation": "of the hidden layers", "code_activation": "of the code (default: as --activation)",
+    "output_activation": "of the output; auto is sigmoid for data in [0, 1], else linear",
+    "optimizer": "adam, adamw, sgd, momentum, nesterov, rmsprop or adadelta",
+    "lr": "step size (default: the optimizer's own)", "max_iter": "passes over the data",
+    "batch_size": "rows per step", "early_stopping": "stop when the validation loss has not fallen for a while",
+    "n_iter_no_change": "... this many epochs, and restore the best",
+    "validation_fraction": "used by fit() when nothing else is held out",
+    "random_state": "of weights, batches and noise", "dtype": "float32 or float64", "init": "initialiser of the weights",
+    "noise": "standard deviation of the noise on the input", "beta": "weight of the KL term",
+    "sigma": "standard deviation of the Gaussian likelihood (default: learned)",
+}  # fmt: skip
+_TRAINING = ("loss", "optimizer", "lr", "max_iter", "batch_size", "early_stopping", "validation_fraction",
+             "n_iter_no_change", "random_state", "dtype", "init")  # fmt: skip
+
+
+def main(argv=None):
+    """Run a command; returns the exit code: 0 done, 2 a problem said in one line, 130 interrupted."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        _suggest(argv)
+        arguments = _parser().parse_args(argv)
+        return arguments.run(arguments) or 0
+    except (TinyaeError, OSError, MemoryError) as problem:
+        if isinstance(problem, BrokenPipeError):  # `tinyae ops | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        if os.environ.get("TINYAE_DEBUG"):
+            raise
+        text = f"out of memory: {problem}" if isinstance(problem, MemoryError) else str(problem)
+        print(f"tinyae: {' '.join(text.split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ntinyae: interrupted.", file=sys.stderr)
+        return 130
+
+
+def _suggest(argv):
+    """An unknown variant gets the nearest known one named; argparse would list them all."""
+    import difflib
+
+    known = {name: name for name in ZOO} | {alias: name for name, cls in ZOO.items() for alias in cls.aliases}
+    if argv[:1] == ["train"] and len(argv) > 1 and not argv[1].startswith("-") and argv[1] not in known:
+        near = difflib.get_close_matches(argv[1], known, 1, 0.4)
+        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(ZOO)}."
+        raise SettingError(f"train: there is no variant {argv[1]!r}. {hint} `tinyae zoo` lists them.")
+
+
+def _parser():
+    width = {"formatter_class": lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=88)}
+    parser = argparse.ArgumentParser(
+        prog="tinyae", description="Train autoencoders, look at them, and see what tinyae is made of.",
+        epilog="example:\n  tinyae train vae --data mnist --code 2 --hidden 256 --epochs 10 --out runs/map", **width,
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"tinyae {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    train = commands.add_parser("train", help="train a variant; writes the model, its numbers and its pictures",
+                                description="Train a variant. `tinyae train VARIANT --help` shows its settings.", **width)  # fmt: skip
+    variants = train.add_subparsers(title="variants", metavar="VARIANT", required=True)
+    for name, cls in ZOO.items():
+        summary = cls.__doc__.splitlines()[0]
+        variant = variants.add_parser(
+            name, aliases=list(cls.aliases), help=summary.partition(":")[0].rstrip("."), description=summary,
+            epilog=f"example:\n  tinyae train {name} --seed 1 --out runs/{name}-1", **width,
+        )  # fmt: skip
+        _add_settings(variant, name, cls)
+        variant.set_defaults(run=_train, variant=name)
+
+    info = commands.add_parser("info", help="version, backend, instruction set, and why", **width)
+    info.add_argument("--json", action="store_true", help="as JSON")
+    info.set_defaults(run=_info)
+    zoo = commands.add_parser("zoo", help="the variants: paper, class, lines of code", **width)
+    zoo.add_argument("--markdown", action="store_true", help="as the table of the README")
+    zoo.set_defaults(run=_zoo)
+    ops = commands.add_parser("ops", help="the operations, and which have a C kernel", **width)
+    ops.set_defaults(run=_ops)
+    data = commands.add_parser("data", help="the datasets, and where they are; `data get NAME` downloads one", **width)
+    data.set_defaults(run=_data)
+    get = data.add_subparsers(metavar="get NAME").add_parser("get", help="download mnist or fashion-mnist", **width)
+    get.add_argument("name", metavar="NAME", help="mnist or fashion-mnist")
+    get.add_argument("--mirror", action="append", metavar="URL", help="fetch from here instead of the known mirrors")
+    get.set_defaults(run=_get)
+    return parser
+
+
+def _add_settings(parser, name, cls):
+    data = parser.add_argument_group("data and output")
+    default = "onehot" if name == "onehot" else "digits"
+    data.add_argument("--data", default=default, metavar="NAME|FILE",
+                      help=f"{', '.join(NAMES)}, or an IDX, npz, npy or CSV file (default: {default})")  # fmt: skip
+    data.add_argument("--out", default=os.path.join("runs", name), metavar="DIR",
+                      help=f"folder for the results (default: runs/{name})")  # fmt: skip
+    model, training = parser.add_argument_group("model"), parser.add_argument_group("training")
+    annotations = {key: kind for base in reversed(cls.__mro__[:-1]) for key, kind in base.__annotations__.items()}
+    for setting, value in cls.settings().items():
+        if setting in _NOT_ON_THE_LINE:
+            continue
+        kind = annotations[setting]
+        flag = "--" + _RENAMED.get(setting, setting).replace("_", "-")
+        text = _HELP.get(setting, "")
+        if setting == "loss":
+            text = " or ".join(cls.losses)
+        if setting == "random_state":
+            value = 0
+        if "default" not in text:
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            text = f"{text} (default: {'none' if shown in ('', None) else shown})".strip()
+        options = {"dest": setting, "default": value, "help": text.replace("%", "%%")}
+        if kind is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        else:
+            options["type"] = _widths if kind is tuple else kind
+            options["metavar"] = {int: "N", float: "X", tuple: "N,N"}.get(kind, "NAME")
+        (training if setting in _TRAINING else model).add_argument(flag, **options)
+
+
+def _widths(text):
+    """"128,64" -> (128, 64); "" -> ()"""
+    try:
+        return tuple(int(part) for part in text.split(",")) if text.strip() else ()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of widths such as 128,64") from None
+
+
+# -- train ----------------------------------------------------------------------------------------------------------
+
+
+def _train(arguments):
+    cls = ZOO[arguments.variant]
+    settings = {name: getattr(arguments, name) for name in cls.settings() if name not in _NOT_ON_THE_LINE}
+    _check_out(arguments.out)
+    data = load_data(arguments.data).split()
+    X, X_test = (_as_fit_wants(part, data.scale) for part in (data.X, data.X_test))
+    nothing_held_out = data.X_test is data.X
+    model = cls(**settings, verbose=True)
+    backend = kernels.info()
+    if backend["backend"] == "numpy":
+        print(f"tinyae: training on NumPy alone, which is slower: {backend['why']}.", file=sys.stderr)
+    held = "nothing held out" if nothing_held_out else f"{len(X_test):,} held out"
+    print(f"{arguments.variant} on {data.name}: {len(X):,} rows of {X.shape[1]} features, {held}; code "
+          f"{model.n_components}; {backend['isa'] or 'NumPy'}", flush=True)  # fmt: skip
+    interrupted = False
+    started = time.perf_counter()
+    try:
+        model.fit(X, validation_data=X_test)
+    except KeyboardInterrupt:
+        if not getattr(model, "n_iter_", 0):
+            print("\ntinyae: interrupted before the first epoch ended; nothing was kept.", file=sys.stderr)
+            return 130
+        interrupted = True
+    seconds = time.perf_counter() - started
+    kept = model.best_epoch_ if interrupted or model.early_stopping else model.n_iter_
+    summary = {
+        "variant": arguments.variant, "settings": _plain(model.get_params()), "seed": model.random_state,
+        "data": {"name": data.name, "source": data.source, "rows": len(X), "features": X.shape[1],
+                 "held_out": 0 if nothing_held_out else len(X_test), "scale": data.scale},
+        "loss_definition": cls.losses[model.loss], "val_loss": model.history_["val_loss"][kept - 1],
+        "loss": model.history_["loss"][kept - 1], "seconds": seconds, "epochs": model.n_iter_, "epoch_kept": kept,
+        "best_epoch": model.best_epoch_, "interrupted": interrupted, "parameters": _count(model),
+        "versions": _versions(), "backend": backend["backend"], "isa": backend["isa"],
+    }  # fmt: skip
+    written, left_out = _write_run(arguments.out, model, data, summary)
+    what = "on its own training rows" if nothing_held_out else f"on {len(X_test):,} held-out rows"
+    if arguments.variant == "onehot":
+        _print_corners(model, X)
+    print(f"val_loss  {summary['val_loss']:.4g}   {summary['loss_definition']}, {what}")
+    print(f"trained   {model.n_iter_:,} epochs in {seconds:.1f} s" + (
+        f", interrupted: epoch {kept}, the best so far, was kept" if interrupted else ""))  # fmt: skip
+    print(f"wrote     {os.path.join(arguments.out, '')}: {', '.join(written)}")
+    if left_out:
+        print(f"left out  {left_out}")
+    print(f"next      python -c \"import tinyae; print(tinyae.load('{os.path.join(arguments.out, 'model.npz')}'))\"")
+    return 130 if interrupted else 0
+
+
+def _check_out(out):
+    """The results' folder can be made and written to, said before the training and not after it."""
+    place = os.path.abspath(out)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if not os.path.isdir(place):
+        raise DataError(f"train: --out {out}: {place} is a file, not a folder. Give another folder.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise DataError(f"train: --out {out}: no permission to write in {place}. Give another folder.")
+
+
+def _as_fit_wants(X, scale):
+    """fit divides bytes by 255 itself, batch by batch; any other scale is applied here, to the whole."""
+    return X if scale == (255 if X.dtype == np.uint8 else 1) else as_float(X, scale)
+
+
+def _write_run(out, model, data, summary):
+    """Write the folder of a run; returns (names written, why pictures were left out or None)."""
+    import json
+
+    os.makedirs(out, exist_ok=True)
+    model.save(os.path.join(out, "model.npz"))
+    columns = model.history_
+    rows = [",".join(columns), *(",".join(map(repr, row)) for row in zip(*columns.values()))]
+    texts = {"history.csv": "\n".join(rows) + "\n", "summary.json": json.dumps(summary, indent=2) + "\n"}
+    for name, text in texts.items():
+        with files.writing(os.path.join(out, name), "w", encoding="utf-8") as file:
+            file.write(text)
+    written = ["model.npz", *texts]
+    for name, draw in _pictures(model, data):
+        try:
+            picture = plot.png(draw())
+        except MissingExtraError as problem:
+            return written, f"pictures: {str(problem).partition(': ')[2]}"
+        with files.writing(os.path.join(out, name)) as file:
+            file.write(picture)
+        written.append(name)
+    return written, None
+
+
+def _pictures(model, data):
+    """(file name, function that draws it) of every picture that suits this model and these data."""
+    shown = as_float(data.X_test[:12], data.scale)
+    noisy = _corrupted(model, shown)
+    yield "loss.png", lambda: plot.loss(model)
+    yield "reconstructions.png", lambda: plot.reconstructions(model, shown, data.image_shape, noisy)
+    if hasattr(model, "sample") and data.image_shape is not None:
+        yield "samples.png", lambda: plot.samples(model, data.image_shape)
+    if model.n_components == 2:
+        rows = slice(0, 10_000)
+        labels = None if data.y_test is None else data.y_test[rows]
+        yield "latent.png", lambda: plot.latent(model, as_float(data.X_test[rows], data.scale), labels)
+
+
+def _corrupted(model, X):
+    """What the encoder sees of X while training, or None if that is X."""
+    model.noise_, noise = Generator(model.random_state), model.noise_
+    try:
+        seen = model.corrupt(X)
+    finally:
+        model.noise_ = noise
+    return None if seen is X else np.asarray(seen)
+
+
+def _print_corners(model, X):
+    codes = model.transform(X)
+    corners, distinct = model.corners(X)
+    print("\ninput      code          corner")
+    for x, z, corner in zip(np.asarray(X, int), codes, corners):
+        print(f"{' '.join(map(str, x)):9}  {'  '.join(f'{v:.2f}' for v in z):12}  {' '.join(map(str, corner))}")
+    found = len({tuple(c) for c in corners.tolist()})
+    if distinct:
+        print(f"The {len(X)} codes stand in {len(X)} different corners: the network has found binary numbers.\n")
+    else:
+        print(f"Only {found} of {len(X)} corners are taken: two inputs share a code. Another --seed usually works.\n")
+
+
+def _plain(settings):
+    return {k: v for k, v in settings.items() if k not in _NOT_ON_THE_LINE}
+
+
+def _count(model):
+    return sum(p.size for p in model.net_.parameters())
+
+
+def _versions():
+    import platform
+
+    return {"tinyae": __version__, "python": platform.python_version(), "numpy": np.__version__}
+
+
+# -- info, zoo, ops, data -------------------------------------------------------------------------------------------
+
+
+def _info(arguments):
+    facts = _versions() | kernels.info() | {"data": os.environ.get("TINYAE_DATA")}
+    if arguments.json:
+        import json
+
+        print(json.dumps(facts, indent=2))
+        return
+    labels = {"isa": "ISA", "isas_supported": "ISAs", "path": "module", "data": "TINYAE_DATA"}
+    for name, value in facts.items():
+        value = " ".join(value) if isinstance(value, list) else value
+        print(f"{labels.get(name, name):12} {'-' if value in (None, '') else value}")
+
+
+def _zoo(arguments):
+    rows = [(name, ", ".join(cls.aliases) or "-", cls.__name__, cls.family, cls.paper, str(_lines(cls)))
+            for name, cls in ZOO.items()]  # fmt: skip
+    head = ("name", "aliases", "class", "family", "paper", "lines")
+    if arguments.markdown:
+        for row in (head, ("---",) * len(head), *rows):
+            print(f"| {' | '.join(row)} |")
+    else:
+        _print_table(head, rows)
+
+
+def _lines(cls):
+    """Lines of code that a variant adds: its class without blank lines, comments and docstrings."""
+    import ast
+    import inspect
+    import textwrap
+
+    source = textwrap.dedent(inspect.getsource(cls))
+    skipped = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            skipped.update(range(node.lineno, node.end_lineno + 1))
+    lines = enumerate(source.splitlines(), 1)
+    return sum(bool(line.strip()) and not line.strip().startswith("#") and i not in skipped for i, line in lines)
+
+
+def _ops(arguments):
+    rows = []
+    for name, op in sorted(OPS.items()):
+        if name.startswith("_"):
+            continue
+        backward = any(kernel is not None for _, kernel, _ in op.rules.values())
+        rows.append((name, "C" if op.kernel else "NumPy", "C" if backward else "ops" if op.rules else "none",
+                     op.__doc__.splitlines()[0]))  # fmt: skip
+    _print_table(("op", "forward", "backward", ""), rows)
+
+
+def _data(arguments):
+    rows = [(name, f"{size / 1e6:.1f} MB" if size else "-", licence, where) for name, where, size, licence in status()]
+    _print_table(("name", "size", "licence", "where"), rows)
+
+
+def _get(arguments):
+    from .download import download
+
+    print(f"{arguments.name} is in {download(arguments.name, mirrors=arguments.mirror)}")
+
+
+def _print_table(head, rows):
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    for row in (head, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
