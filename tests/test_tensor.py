@@ -264,10 +264,10 @@ def test_tree():
     assert lines[0].split() == columns
     starts = [lines[0].index(c) for c in columns]
     rows = [[line[a:b].strip() for a, b in zip(starts, [*starts[1:], None])] for line in lines[1:]]
-    assert rows[0][:4] == ["#1 sum(keepdims=False)", "()", "45.", "1."]
-    assert rows[1][:4] == ["`- #2 mul", "(1, 2)", "[ 9. 36.]", "[1. 1.]"]
-    assert rows[2][:4] == ["|- #3 mul", "(1, 2)", "[3. 6.]", "[ 6. 12.]"]
-    assert rows[3][:4] == ["|  `- #4 leaf", "(1, 2)", "[1. 2.]", "[18. 36.]"]
+    assert rows[0][:4] == ["#1 sum", "()", "45", "1"]
+    assert rows[1][:4] == ["#2 mul", "(1, 2)", "[9 36]", "[1 1]"]
+    assert rows[2][:4] == ["|- #3 mul", "(1, 2)", "[3 6]", "[6 12]"]
+    assert rows[3][:4] == ["|  #4 leaf", "(1, 2)", "[1 2]", "[18 36]"]
     assert rows[4][:4] == ["`- mul (see #3)", "", "", ""]
     assert re.fullmatch(r"test_tensor.py:\d+  loss = \(h \* h\)\.sum\(\)", rows[0][4])
     assert re.fullmatch(r"test_tensor.py:\d+  h = w \* 3\.0", rows[2][4])
@@ -281,7 +281,8 @@ def test_tree_of_something_big():
     for _ in range(3000):
         y = y + 1.0
     text = y.sum().tree()
-    assert len(text.splitlines()) == 3003 and "[3001. 3001. 3001. 3001. ..]" in text
+    assert len(text.splitlines()) == 3003 and "[3001 3001 3001 3001 ..]" in text
+    assert max(map(len, text.splitlines())) < 200
     big = (Tensor(np.ones(65), requires_grad=True) * 2.0).sum().tree().splitlines()
     assert re.search(r"#2 mul +\(65,\) +- +- ", big[2])
     assert x.grad is None

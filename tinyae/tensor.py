@@ -151,8 +151,9 @@ class Tensor(Var):
     def tree(self, depth=None):
         """The graph that made this value as text: op, shape, value, gradient, source line; this value on top.
 
-        A value met again is printed as ``(see #n)``. Values and gradients of intermediate results are there up to
-        ``KEEP_SMALL`` elements; gradients appear after ``backward``. depth limits the levels shown.
+        What a value was made of stands below it, branched if there are several. A value met again is ``(see #n)``.
+        Values and gradients of intermediate results are there up to ``KEEP_SMALL`` elements; gradients appear after
+        ``backward``. depth limits the levels shown.
         """
         return _tree(self, depth)
 
@@ -476,6 +477,9 @@ def _tree(root, depth):
         if depth is not None and level >= depth:
             continue
         parents = [p for p in node.parents if p is not None]
+        if len(parents) == 1:  # a chain runs straight down, however long
+            stack.append((parents[0], below, below, level + 1))
+            continue
         for i in reversed(range(len(parents))):
             last = i == len(parents) - 1
             stack.append((parents[i], below + ("`- " if last else "|- "), below + ("   " if last else "|  "), level + 1))
@@ -485,14 +489,15 @@ def _tree(root, depth):
 
 
 def _settings(node):
-    given = ", ".join(f"{k}={v}" for k, v in (node.settings or {}).items() if v is not None and not hasattr(v, "shape"))
+    defaults = node.op.defaults if node.op else {}
+    given = ", ".join(f"{k}={v}" for k, v in (node.settings or {}).items() if not hasattr(v, "shape") and v != defaults.get(k))
     return f"({given})" if given and len(given) <= 30 else ""
 
 
 def _short(array, limit=4):
     if array is None:
         return "-"
-    shown = np.array2string(array.reshape(-1)[:limit], precision=4, separator=" ", max_line_width=200)
+    shown = " ".join(f"{value:.4g}" for value in array.reshape(-1)[:limit].tolist())
     if array.ndim == 0:
-        return shown.strip("[]")
-    return shown if array.size <= limit else f"{shown[:-1]} ..]"
+        return shown
+    return f"[{shown}]" if array.size <= limit else f"[{shown} ..]"
