@@ -3,7 +3,7 @@
  * operating system saves. */
 #include "internal.h"
 
-/* ---- which ISA ------------------------------------------------------------------------------------------------- */
+/* ---- which ISA --------------------------------------------------------------------------------------------------- */
 
 #if TAE_X86
 #include <cpuid.h>
@@ -134,7 +134,7 @@ static fp_mode enter(void) { return 0; }
 static void leave(fp_mode mode) { (void)mode; }
 #endif
 
-/* ---- the functions of tinyae.h ------------------------------------------------------------------------------------ */
+/* ---- the functions of tinyae.h ----------------------------------------------------------------------------------- */
 
 #define NEED(condition) if (!(condition)) return TAE_BAD_ARGUMENT
 #define MINE(condition) if (!(condition)) return TAE_NOT_MINE
@@ -181,7 +181,7 @@ int tae_binary(int op, int dtype, int64_t n, const void *a, int64_t a_step, cons
 int tae_gemm(int dtype, int64_t m, int64_t n, int64_t k,
              const void *a, int64_t a_rs, int64_t a_cs, const void *b, int64_t b_rs, int64_t b_cs,
              void *c, int64_t c_rs, const void *bias, int activation, double param) {
-    static THREAD_LOCAL ALIGNED(4096) unsigned char scratch[GEMM_SCRATCH_BYTES];
+    static THREAD_LOCAL ALIGNED(64) unsigned char scratch[GEMM_SCRATCH_BYTES];
     MINE(is_dtype(dtype) && (activation == -1 || is_unary(activation)));
     NEED(m >= 0 && n >= 0 && k >= 0);
     if (m == 0 || n == 0) return TAE_DONE;

@@ -67,7 +67,7 @@ typedef struct {
     const void *bias; int activation; double param;
 } gemm_call;
 
-/* gemm.inc keeps its packed panels here: one page-aligned buffer for each thread that calls. */
+/* gemm.inc keeps its packed panels here: one buffer for each thread that calls. */
 #define GEMM_SCRATCH_BYTES (1 << 20)
 
 /* The kernels of one ISA for one dtype.  dispatch.c has checked every argument and flushed subnormals before it calls;

@@ -83,7 +83,8 @@ int tae_log_softmax_backward(int dtype, int64_t rows, int64_t n, const void *g, 
 int tae_logsumexp(int dtype, int64_t rows, int64_t n, const void *x, void *out);
 
 /* One step of gradient descent, in place on p and velocity (NULL if and only if momentum is 0):
- *   g' = g + weight_decay p;  velocity = momentum velocity + g';  p -= lr (nesterov ? g' + momentum velocity : velocity) */
+ *   g' = g + weight_decay p;  velocity = momentum velocity + g';
+ *   p -= lr (nesterov ? g' + momentum velocity : velocity) */
 int tae_sgd(int dtype, int64_t n, void *p, const void *g, void *velocity,
             double lr, double momentum, int nesterov, double weight_decay);
 

@@ -6,11 +6,11 @@ error bounds of sums, Philox to the bit. tests/test_ops.py asks the same ops thr
 """
 
 import functools
-import math
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tinyae import kernels
@@ -40,7 +40,7 @@ def dtype(request):
     return request.param
 
 
-# -- calling C ------------------------------------------------------------------------------------------------------
+# -- calling C --------------------------------------------------------------------------------------------------------
 
 PAD = 37  # odd, so that the array inside is aligned for its items and for nothing wider
 
@@ -143,7 +143,7 @@ def assert_close(got, want, limit, scale=0.0, where=None):
         assert distance[i] <= limit, f"{distance[i]:.2f} ulp{at}: {got[i]!r} for {want[i]!r}"
 
 
-# -- the definitions, in wider arithmetic ---------------------------------------------------------------------------
+# -- the definitions, in wider arithmetic -----------------------------------------------------------------------------
 
 
 def density(x):
@@ -155,19 +155,17 @@ def density(x):
 
 
 def phi(x):
-    """The normal distribution function. Far below 0 by the asymptotic series of Mills' ratio (to 1e-25); elsewhere by erfc,
-    which is double only: the rounding of its argument is made good to first order."""
-    exact = -x / np.sqrt(WIDE(2))
-    z = exact.astype(np.float64)
-    value = np.array([math.erfc(v) for v in z.ravel()]).reshape(z.shape).astype(WIDE)
-    finite = np.isfinite(z)
-    value -= 2 * np.sqrt(1 / PI) * np.exp(-exact * exact) * np.where(finite, exact - np.where(finite, z, 0), 0)
-    a = np.maximum(-x, 12)
-    series = term = np.ones_like(a)
-    for k in range(1, 60, 2):
-        term = -term * k / a**2
+    """The normal distribution function: near 0 by its power series, elsewhere by Laplace's continued fraction."""
+    a = np.abs(x)
+    term = series = np.minimum(a, 2)
+    for k in range(3, 90, 2):
+        term = term * np.minimum(a, 2) ** 2 / k
         series = series + term
-    return np.where(x < -12, density(x) / a * series, value / 2)
+    fraction = np.maximum(a, 2)
+    for k in range(250, 0, -1):
+        fraction = np.maximum(a, 2) + k / fraction
+    tail = np.where(a < 2, WIDE(1) / 2 - density(a) * series, density(a) / fraction)
+    return np.where(x > 0, 1 - tail, tail)
 
 
 def sigmoid(x):
@@ -212,21 +210,21 @@ KEEPS_Y = {"sigmoid", "tanh", "relu", "leaky_relu", "elu", "exp", "sqrt"}
 PARAM = {"leaky_relu": 0.125, "elu": 0.75}
 
 # Limits in ulp: (float32, float64), forward and backward. What is promised is 2 and 4; where less is written, the
-# function is known to be better and should stay so. Scalar code has no fma, which costs softplus a fifth of an ulp.
+# function is known to be better and should stay so. Scalar code has no fma, which costs up to half an ulp.
 FORWARD_ULP = {
     "sigmoid": (2, 2.1), "tanh": (2, 2.1), "relu": (0, 0), "leaky_relu": (0.5, 0.5), "elu": (1.6, 1.6),
-    "gelu": (1, 4.5), "silu": (2, 2.1), "softplus": (2, 2.1), "exp": (1, 1), "log": (1, 1),
+    "gelu": (1, 3.3), "silu": (2, 2.1), "softplus": (2, 2.1), "exp": (1, 1), "log": (1, 1),
     "square": (0.5, 0.5), "sqrt": (0.5, 0.5),
 }  # fmt: skip
 BACKWARD_ULP = {
     "sigmoid": (2, 2), "tanh": (2, 2), "relu": (0, 0), "leaky_relu": (0.5, 0.5), "elu": (1.5, 1.5),
-    "gelu": (1.7, 5.5), "silu": (4, 4), "softplus": (3, 3), "exp": (0.5, 0.5), "log": (0.5, 0.5),
+    "gelu": (1.7, 3.6), "silu": (4, 4), "softplus": (3, 3), "exp": (0.5, 0.5), "log": (0.5, 0.5),
     "square": (0.5, 0.5), "sqrt": (0.5, 0.5),
 }  # fmt: skip
 
 
 def limit(table, op, dtype, isa):
-    extra = 0.25 if op == "softplus" and isa == "scalar" else 0
+    extra = 0.5 if op in ("gelu", "softplus") and isa == "scalar" else 0
     return table[op][code(np.empty(0, dtype))] + extra + (SLACK if dtype is np.float64 else 0)
 
 
@@ -238,7 +236,8 @@ def arguments(dtype, domain):
     parts = [np.linspace(-r, r, 1501) for r in (1e-3, 1, 4, 20, ends, 1.1 * ends)]
     parts += [rng.uniform(-r, r, 1500) for r in (1, 8, ends)]
     info = np.finfo(dtype)
-    parts.append(np.ldexp(rng.uniform(1, 2, 4000), rng.integers(info.minexp, info.maxexp, 4000)) * rng.choice([-1, 1], 4000))
+    any_size = np.ldexp(rng.uniform(1, 2, 4000), rng.integers(info.minexp, info.maxexp, 4000))
+    parts.append(any_size * rng.choice([-1, 1], 4000))
     x = np.concatenate(parts).astype(dtype)
     x = x[np.isfinite(x) & ((np.abs(x) >= info.tiny) | (x == 0))]
     if domain == "positive":
@@ -289,7 +288,8 @@ def test_forward_in_ulp(op, dtype, isa):
 @pytest.mark.parametrize("op", SLOPE)
 def test_backward_in_ulp(op, dtype, isa):
     kept = arguments(dtype, domain_of(op, back=True))
-    g = np.random.default_rng(2).uniform(0.5, 2, kept.size).astype(dtype) * np.where(np.arange(kept.size) % 3, 1, -1).astype(dtype)
+    draw = np.random.default_rng(2)
+    g = (draw.uniform(0.5, 2, kept.size) * draw.choice([-1, 1], kept.size)).astype(dtype)
     got = backward(op, g, kept, PARAM.get(op, 1.0))
     slope, scale = slope_reference(op, dtype)
     with np.errstate(all="ignore"):
@@ -344,7 +344,8 @@ def test_any_array(data):
         want = FORWARD[op](x.astype(WIDE), WIDE(PARAM.get(op, 1.0)))
         if op == "relu":
             want = np.where(np.isnan(x), x, np.maximum(x, 0)).astype(WIDE)
-    assert_close(unary(op, x, PARAM.get(op, 1.0)), want, limit(FORWARD_ULP, op, dtype, "scalar"), where=x)
+    limit_anywhere = limit(FORWARD_ULP, op, dtype, "scalar") + 0.5  # the table is exact for its grid only
+    assert_close(unary(op, x, PARAM.get(op, 1.0)), want, limit_anywhere, where=x)
 
 
 @pytest.mark.parametrize("op", FORWARD)
@@ -408,8 +409,8 @@ def test_subnormals_are_zero_and_the_caller_keeps_his(dtype):
     for op, y in ("relu", 0), ("exp", 1), ("log", -np.inf), ("sqrt", 0), ("tanh", 0), ("gelu", 0), ("square", 0):
         np.testing.assert_array_equal(unary(op, x), y)
     np.testing.assert_array_equal(unary("log", -x), -np.inf)
-    for y in (unary("square", np.sqrt(np.full(33, tiny / 4, dtype))), unary("exp", np.full(33, np.log(tiny) - 1, dtype))):
-        np.testing.assert_array_equal(y, 0)
+    np.testing.assert_array_equal(unary("square", np.sqrt(x)), 0)
+    np.testing.assert_array_equal(unary("exp", np.full(33, np.log(tiny) - 1, dtype)), 0)
     call(lib.tae_binary, 0, code(x), x.size, frozen(x), 1, frozen(x), 1, out)
     np.testing.assert_array_equal(out, 0)
     assert np.all(x + x == tiny / 2), "the caller's floating-point mode was changed"
@@ -417,7 +418,8 @@ def test_subnormals_are_zero_and_the_caller_keeps_his(dtype):
 
 # -- sums -------------------------------------------------------------------------------------------------------------
 
-SHAPES = [(o, n, i) for o in (1, 3) for n in (1, 2, 5, 16, 17, 63, 64, 65, 130, 1000) for i in (1, 2, 3, 31, 32, 33, 64, 70)]
+LENGTHS, WIDTHS = (1, 2, 5, 16, 17, 63, 64, 65, 130, 1000), (1, 2, 3, 31, 32, 33, 64, 70)
+SHAPES = [(outer, n, inner) for outer in (1, 3) for n in LENGTHS for inner in WIDTHS]
 SHAPES += [(1, 100_003, 1), (1, 20_001, 3), (2, 70, 300), (1, 4097, 40), (1, 3, 1000), (5, 784, 1), (1, 128, 784)]
 SHAPES += [(0, 3, 2), (2, 0, 3), (2, 3, 0)]
 
@@ -431,7 +433,8 @@ def total(x):
 
 @pytest.mark.parametrize("kind", ["normal", "constant", "cancelling"])
 def test_sum_error(kind, dtype, rng):
-    for shape in SHAPES:
+    long = [(1, 40_000, 33)] if kind == "constant" else []  # tells a tree from a loop over groups of rows
+    for shape in SHAPES + long:
         x = np.full(shape, 0.1, dtype) if kind == "constant" else rng.standard_normal(shape).astype(dtype)
         if kind == "cancelling":
             x[:, 1::2] = -x[:, : x.shape[1] // 2 * 2 : 2] * dtype(0.999)
@@ -461,7 +464,7 @@ def test_a_sum_does_not_depend_on_its_neighbours(dtype, rng):
         assert total(x).tobytes() == alone.tobytes()
 
 
-# -- softmax and its family ---------------------------------------------------------------------------------------------
+# -- softmax and its family -------------------------------------------------------------------------------------------
 
 
 def rowwise(name, *arrays):
@@ -548,7 +551,7 @@ def test_rows_alone_empty_and_in_place(dtype, rng):
     np.testing.assert_array_equal(rowwise("logsumexp", empty), -np.inf)
 
 
-# -- optimizers ---------------------------------------------------------------------------------------------------------
+# -- optimizers -------------------------------------------------------------------------------------------------------
 
 
 def trajectory(dtype, rng, n=101, steps=20):
@@ -607,15 +610,16 @@ def test_an_update_does_not_depend_on_position(n, dtype, rng):
 
     def step(part):
         state = [x[part].copy() for x in (p, m, v)]
-        call(lib.tae_adam, code(p), state[0].size, state[0], frozen(g[part]), *state[1:], 0.1, 0.9, 0.99, 1e-8, 0.01, 0, 3)
-        call(lib.tae_sgd, code(p), state[0].size, state[0], frozen(g[part]), state[1], 0.1, 0.9, 1, 0.01)
+        size, slope = state[0].size, frozen(g[part])
+        call(lib.tae_adam, code(p), size, state[0], slope, *state[1:], 0.1, 0.9, 0.99, 1e-8, 0.01, 0, 3)
+        call(lib.tae_sgd, code(p), size, state[0], slope, state[1], 0.1, 0.9, 1, 0.01)
         return state
 
     for some, all_ in zip(step(slice(3, 3 + n)), step(slice(None))):
         assert some.tobytes() == all_[3 : 3 + n].tobytes()
 
 
-# -- noise ----------------------------------------------------------------------------------------------------------------
+# -- noise ------------------------------------------------------------------------------------------------------------
 
 
 def philox4x32(counter, key, rounds=10):
@@ -676,7 +680,8 @@ def test_uniform_and_bernoulli_to_the_bit(n, key, counter, p):
     for dtype in DTYPES:
         u = uniform(n, key, counter, dtype)
         assert noise("uniform", n, key, counter, dtype).tobytes() == u.tobytes()
-        assert noise("bernoulli", n, key, counter, dtype, p).tobytes() == (u < dtype(p)).astype(dtype).tobytes()
+        for q in [p, *u[:1].tolist()]:  # a number that was drawn too: < is not <=
+            assert noise("bernoulli", n, key, counter, dtype, q).tobytes() == (u < dtype(q)).astype(dtype).tobytes()
 
 
 def box_muller(n, key, counter, dtype, real):

@@ -41,8 +41,8 @@ if _asked not in ("", "c", "numpy"):
     raise BackendError(f"tinyae: TINYAE_BACKEND={_asked!r} is no backend. Set it to 'c' or 'numpy', or unset it.")
 if _asked != "numpy":
     try:
-        from . import _kernels
-        from ._kernels import ffi as _ffi, lib as _lib
+        from ._kernels import ffi as _ffi
+        from ._kernels import lib as _lib
     except ImportError as _problem:
         _why = (
             f"the compiled module is not installed: {_problem}; install a C compiler and run "
@@ -51,6 +51,8 @@ if _asked != "numpy":
         if _asked == "c":
             raise BackendError(f"tinyae: TINYAE_BACKEND=c, but {_why}.") from None
     else:
+        from . import _kernels
+
         _path = _kernels.__file__
         _why = "the compiled module is installed"
 
@@ -180,7 +182,7 @@ def _matrix(x, itemsize):
     rows, columns = x.strides
     if not flags & _ALIGNED or rows % itemsize or columns % itemsize:
         return _matrix(np.array(x, order="C"), itemsize)
-    # A buffer is contiguous, so a strided array lends its first element. C reaches the others by strides, as NumPy does.
+    # A buffer is contiguous: a strided array lends its first element, and C finds the others by strides, as NumPy does.
     return _from(x[:1, :1]), rows // itemsize, columns // itemsize
 
 
