@@ -90,11 +90,10 @@ def dropout(x, *, p, generator):
 # -- the definition in NumPy ----------------------------------------------------------------------------------------
 
 
-def _philox(key, counter, blocks):
-    """Words of Philox4x32-10 for block numbers 0 .. blocks - 1 as uint64 below 2**32. Shape: (blocks, 4)."""
-    block = np.arange(blocks, dtype=np.uint64)
+def _philox(key, counter, block):
+    """The words of Philox4x32-10 as uint64 below 2**32. Shape: block numbers (n,) uint64 -> (n, 4)."""
     x0, x1 = block & _LOW, block >> _32
-    x2, x3 = (np.full(blocks, word, np.uint64) for word in (counter & 0xFFFFFFFF, counter >> 32))
+    x2, x3 = (np.full(len(block), word, np.uint64) for word in (counter & 0xFFFFFFFF, counter >> 32))
     k0, k1 = key & 0xFFFFFFFF, key >> 32
     for _ in range(10):
         a, b = x0 * np.uint64(0xD2511F53), x2 * np.uint64(0xCD9E8D57)
@@ -106,9 +105,9 @@ def _philox(key, counter, blocks):
 def _uniforms(n, dtype, key, counter):
     """float32: the upper 24 bits of one word each; float64: 53 bits of two words."""
     if dtype == np.float32:
-        words = _philox(key, counter, -(-n // 4)).reshape(-1)[:n]
+        words = _philox(key, counter, np.arange(-(-n // 4), dtype=np.uint64)).reshape(-1)[:n]
         return (words >> np.uint64(8)).astype(np.float32) * np.float32(2.0**-24)
-    words = _philox(key, counter, -(-n // 2)).reshape(-1, 2)[:n]
+    words = _philox(key, counter, np.arange(-(-n // 2), dtype=np.uint64)).reshape(-1, 2)[:n]
     high, low = words[:, 0] >> np.uint64(5), words[:, 1] >> np.uint64(6)
     return (high.astype(np.float64) * 2.0**26 + low.astype(np.float64)) * 2.0**-53
 
