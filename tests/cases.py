@@ -160,7 +160,9 @@ ROWS["log_softmax"] = softmax_row
 
 @row
 def matmul_row(draw):
-    drawn = draw(hnp.mutually_broadcastable_shapes(signature="(m?,k),(k,n?)->(m?,n?)", max_dims=2, max_side=4, min_side=0))
+    drawn = draw(
+        hnp.mutually_broadcastable_shapes(signature="(m?,k),(k,n?)->(m?,n?)", max_dims=2, max_side=4, min_side=0)
+    )
     return [laid_out(draw, values(draw, shape)) for shape in drawn.input_shapes], {}
 
 
@@ -248,7 +250,9 @@ def bernoulli_row(draw):
 
 ROWS["normal"] = uniform_row
 
-CASES = {name: ROWS[name] if name in ROWS else elementwise(op) for name, op in OPS.items() if name in ROWS or op.elementwise}
+CASES = {
+    name: ROWS[name] if name in ROWS else elementwise(op) for name, op in OPS.items() if name in ROWS or op.elementwise
+}
 NOISE = ("bernoulli", "normal", "uniform")
 NO_SECOND = ()  # ops with a gradient that cannot be differentiated again: none
 
@@ -263,7 +267,9 @@ def _by_row(function):
         given = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
         gone = [a % x.ndim for a in given]
         left = [a for a in range(x.ndim) if a not in gone]
-        rows = x.transpose(left + gone).reshape(math.prod(x.shape[a] for a in left), math.prod(x.shape[a] for a in gone))
+        rows = x.transpose(left + gone).reshape(
+            math.prod(x.shape[a] for a in left), math.prod(x.shape[a] for a in gone)
+        )
         shape = [1 if a in gone else n for a, n in enumerate(x.shape)] if keepdims else [x.shape[a] for a in left]
         return np.array([function(row.tolist()) for row in rows], dtype=float).reshape(shape)
 
@@ -324,13 +330,15 @@ SCALAR = {
 }  # fmt: skip
 TRUTH = {
     "broadcast_to": lambda x, *, shape: x * np.ones(shape), "sum_to": _sum_to, "cast": lambda x, *, dtype: x,
-    "sum": _by_row(math.fsum), "max": _by_row(max), "min": _by_row(min), "argmax": _argbest(max), "argmin": _argbest(min),
+    "sum": _by_row(math.fsum), "max": _by_row(max), "min": _by_row(min), "argmax": _argbest(max),
+    "argmin": _argbest(min),
     "logsumexp": _by_row(lambda row: math.log(math.fsum(map(math.exp, row)))),
     "softmax": lambda x, *, axis: np.exp(x) / np.exp(x).sum(axis, keepdims=True),
     "log_softmax": lambda x, *, axis: np.log(np.exp(x) / np.exp(x).sum(axis, keepdims=True)),
     "matmul": _matmul, "linear": lambda x, w, b: _matmul(x, w) + b,
     "reshape": lambda x, *, shape: np.array(x.ravel().tolist()).reshape(shape),
-    "transpose": lambda x, *, axes: np.einsum(x, list(range(x.ndim)), [a % x.ndim for a in axes or range(x.ndim)[::-1]]),
+    "transpose": lambda x, *, axes: np.einsum(
+        x, list(range(x.ndim)), [a % x.ndim for a in axes or range(x.ndim)[::-1]]),
     "getitem": lambda x, *, index: x[index], "_scatter": _scatter,
     "concat": lambda *xs, axis: np.concatenate(xs, axis), "stack": lambda *xs, axis: np.stack(xs, axis),
 }  # fmt: skip

@@ -47,7 +47,9 @@ try:
     import tinyae
     from tinyae import engine, kernels
 except ImportError as problem:
-    raise pytest.UsageError(f"tests: {problem}. They run against the installed package: pip install '.[test]'") from None
+    raise pytest.UsageError(
+        f"tests: {problem}. They run against the installed package: pip install '.[test]'"
+    ) from None
 
 _profile = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}  # a busy machine is no failure
 settings.register_profile("dev", max_examples=20, **_profile)
@@ -58,7 +60,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 def pytest_report_header(config):
     info = kernels.info()
-    return f"tinyae {tinyae.__version__} from {Path(tinyae.__file__).parent}, backend {info['backend']}, ISA {info['isa']}"
+    return (
+        f"tinyae {tinyae.__version__} from {Path(tinyae.__file__).parent}, backend {info['backend']}, ISA {info['isa']}"
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The house rules that a reader relies on: which way imports run, what `import tinyae` costs, that names are documented."""
+"""The house rules that a reader relies on: which way imports run, what an import costs, that names are documented."""
 
 import ast
 import importlib
@@ -15,8 +15,8 @@ from tinyae.engine import OPS
 
 PACKAGE = Path(tinyae.__file__).parent
 
-# The ring of every module; a folder stands for what is in it. A module imports only from rings below its own, or, as long
-# as there is no cycle, from its own folder. tinyae/__init__.py hands out names and is imported by nobody.
+# The ring of every module; a folder stands for what is in it. A module imports only from rings below its own, or, as
+# long as there is no cycle, from its own folder. tinyae/__init__.py hands out names and is imported by nobody.
 RINGS = [
     ["errors", "kernels", "_version"],
     ["engine"],
@@ -136,10 +136,13 @@ class _Text:
 def test_import_is_light(tmp_path):
     """numpy, cffi's runtime part, the compiled module and the standard library; nothing slow of the latter."""
     code = "import sys, numpy; before = set(sys.modules); import tinyae; print(*sorted(set(sys.modules) - before))"
-    new = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path).stdout.split()
+    new = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    ).stdout.split()
     foreign = {name.partition(".")[0] for name in new} - set(sys.stdlib_module_names)
     assert foreign <= {"tinyae", "numpy", "_cffi_backend"}
-    slow = {"argparse", "asyncio", "bz2", "concurrent", "csv", "email", "gzip", "http", "inspect", "json", "logging", "lzma",
+    slow = {"argparse", "asyncio", "bz2", "concurrent", "csv", "email", "gzip", "http", "inspect", "json", "logging",
+            "lzma",
             "multiprocessing", "shutil", "subprocess", "tempfile", "unittest", "urllib.request", "zipfile"}  # fmt: skip
     assert not slow & set(new)
 
@@ -158,7 +161,9 @@ def test_all(name):
     module = importlib.import_module(name)
     names = list(module.__all__)
     kinds = sorted(set(names), key=lambda n: (0 if n.isupper() and len(n) > 1 else 1 if n[0].isupper() else 2, n))
-    assert names in (sorted(set(names)), kinds), f"{name}.__all__ is not sorted: by letter, or CONSTANTS, Classes, functions"
+    assert names in (sorted(set(names)), kinds), (
+        f"{name}.__all__ is not sorted: by letter, or CONSTANTS, Classes, functions"
+    )
     assert (module.__doc__ or "").strip(), f"{name} has no docstring"
     for n in names:
         thing = getattr(module, n)
@@ -185,7 +190,9 @@ def test_a_public_name_is_not_forgotten():
     for name, path in MODULES.items():
         if path.name == "__init__.py" or f"tinyae.{name}" not in PUBLIC:
             continue
-        defined = {node.name for node in ast.parse(path.read_text()).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+        defined = {
+            node.name for node in ast.parse(path.read_text()).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        }
         hidden = {n for n in defined if not n.startswith("_")} - set(importlib.import_module(f"tinyae.{name}").__all__)
         assert not hidden, f"{name} defines {sorted(hidden)}: private, or in __all__?"
 
@@ -208,7 +215,11 @@ def test_sizes():
             tree = ast.parse(text)
             strings = set()
             for node in ast.walk(tree):
-                if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+                if (
+                    isinstance(node, ast.Expr)
+                    and isinstance(node.value, ast.Constant)
+                    and isinstance(node.value.value, str)
+                ):
                     strings |= set(range(node.lineno, node.end_lineno + 1))
             rows = enumerate(text.splitlines(), 1)
             total += sum(bool(row.strip()) and not row.strip().startswith("#") and i not in strings for i, row in rows)

@@ -239,6 +239,15 @@ def test_backward_with_create_graph_fills_differentiable_grads():
     assert x.grad.item() == 18
 
 
+def test_differentiable_grads_accumulate_with_their_history():
+    x = leaf(3.0)
+    for _ in range(2):
+        (x * x * x).backward(create_graph=True)
+    g, x.grad = x.grad, None
+    g.backward()
+    assert g.item() == 54 and x.grad.item() == 36
+
+
 def test_retain_grad():
     x = leaf([1.0, 2.0])
     h = (x * 2.0).retain_grad()
@@ -300,6 +309,28 @@ def test_gradients_never_share_memory():
     given = Tensor(np.ones(3))
     for first, second in (grad(a + b, [a, b], given), grad(a + b, [a, b], given, create_graph=True)):
         assert not np.shares_memory(first._data, second._data) and not np.shares_memory(first._data, given._data)
+
+
+def test_a_rule_may_return_what_it_kept():
+    """Backward still hands out, and adds up in, arrays of its own."""
+
+    @op
+    def _product(a, b):
+        """sum(a * b). Shape: two equal -> ()."""
+        return np.sum(a * b)
+
+    @_product.vjp("a")
+    def _(g, b):
+        return b
+
+    try:
+        a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+        (_product(a, b) + _product(a, b)).backward()
+        assert a.grad.tolist() == [6, 8] and b.tolist() == [3, 4]
+        a = leaf([1.0, 2.0])
+        assert not np.shares_memory(grad(_product(a, b), a)._data, b._data)
+    finally:
+        del OPS["_product"]
 
 
 def test_sums_under_way_do_not_write_into_other_gradients():
@@ -367,9 +398,29 @@ def test_every_way_to_write_is_noticed(kept, change):
         loss.backward()
 
 
+def test_views_made_while_recording_are_noticed():
+    w = leaf([1.0, 2.0])
+    loss, view = (w * w).sum(), w.reshape(-1)
+    with no_grad():
+        view[0] = 9.0
+    with pytest.raises(GraphError, match="changed in place"):
+        loss.backward()
+
+
 def test_second_derivatives_notice_writes_too():
     w = leaf([1.0, 2.0])
-    c = Tensor([2.0, 3.0])
+    g = grad(w.log().sum(), w, create_graph=True)  # keeps w a second time: g / w
+    with no_grad():
+        w[0] = 5.0
+    with pytest.raises(GraphError, match="div at .* kept a tensor that was changed in place"):
+        grad(g.sum(), w)
+    w = leaf([1.0, 2.0])
+    g = grad(w.log().sum(), w, create_graph=True)  # div keeps its result, which is the gradient itself
+    with no_grad():
+        g[0] = 5.0
+    with pytest.raises(GraphError, match="div at .* kept a tensor that was changed in place"):
+        grad(g.sum(), w)
+    w, c = leaf([1.0, 2.0]), Tensor([2.0, 3.0])
     g = grad((w * w * w * c).sum(), w, create_graph=True)
     with no_grad():
         w[0] = 5.0
@@ -434,6 +485,13 @@ def test_assign():
         t[0] = 1j
     with pytest.raises(DtypeError, match="float64 values into a int64 tensor"):
         Tensor(np.zeros(2, np.int64))[0] = 1.5
+    small = Tensor(np.zeros(2, np.uint8))
+    small[0] = 3
+    assert small.tolist() == [3, 0], "Python's numbers are weak"
+    with pytest.raises(DtypeError, match="out of bounds"):
+        small[0] = 300
+    with pytest.raises(DtypeError, match="int64 values into a uint8 tensor"):
+        small[0] = np.array(3)
 
 
 def test_assign_into_or_from_a_graph():
@@ -490,6 +548,21 @@ def test_setting_grad():
         x.grad = Tensor([1.0, 2.0], dtype=np.float64)
     with pytest.raises(GraphError, match="does not require a gradient"):
         Tensor([1.0]).grad = [1.0]
+
+
+def test_where_a_value_was_made():
+    """The user's line, whether it calls an op, a method, an operator, or something in the package that does."""
+    x = leaf([1.0, 2.0])
+    made = [ops.exp(x), x.exp(), x + 1.0, np.exp(x), x.std(), x]
+    for y in made[:-1]:
+        file, line, text = engine.place(y._node.where)
+        assert file == __file__ and text.startswith("made = [ops.exp(x)")
+    y = ops.add(
+        x,
+        1.0,
+    )
+    assert engine.place(y._node.where)[2] == "y = ops.add("
+    assert engine.place(x._node.where)[2] == "return Tensor(values, requires_grad=True, dtype=dtype)"
 
 
 def test_what_can_be_a_tensor():
@@ -614,7 +687,10 @@ def test_ops_answer_in_kind():
     """Arrays in, an array out; a Var or a subclass among them decides the result's class."""
     array = np.ones(2)
     assert type(ops.add(array, array)) is np.ndarray
-    assert type(ops.add(array, engine._wrap(Var, array, None, None))) is Var and type(ops.add(Tensor(array), array)) is Tensor
+    assert (
+        type(ops.add(array, engine._wrap(Var, array, None, None))) is Var
+        and type(ops.add(Tensor(array), array)) is Tensor
+    )
 
     class Mine(Tensor):
         pass

@@ -55,7 +55,8 @@ BUGS = {
     "sum ignores g": ("sum", "x", lambda g, x_shape: np.ones(x_shape), lambda x: x.sum(axis=0), (A,)),
     "square divides by g": ("square", "x", lambda g, x: 2 * x / g, ops.square, (A,)),
     "softmax returns zeros": ("softmax", "x", lambda g, y: 0 * y, ops.softmax, (A,)),
-    "softmax is scaled": ("softmax", "x", lambda g, y: 1.1 * y * (g - (g * y).sum(-1, keepdims=True)), ops.softmax, (A,)),
+    "softmax is scaled": ("softmax", "x", lambda g, y: 1.1 * y * (g - (g * y).sum(-1, keepdims=True)),
+                          ops.softmax, (A,)),
     "softmax forgets the sum": ("softmax", "x", lambda g, y: g * y * (1 - y), ops.softmax, (A,)),
     "log_softmax returns None": ("log_softmax", "x", lambda g: None, ops.log_softmax, (A,)),
     "variance's square returns zeros": ("square", "x", lambda g, x: 0 * x, lambda x: x.var(axis=1), (A,)),
@@ -67,8 +68,10 @@ BUGS = {
                                lambda a, b: ops.concat(a, b), (A, A + 1)),
     "matmul: b for b.T": ("matmul", "a", lambda g, b: g @ b, lambda a, b: a @ b, (SQUARE, SQUARE.T + 1)),
     "matmul: dB transposed": ("matmul", "b", lambda g, a: (a.T @ g).T, lambda a, b: a @ b, (SQUARE, SQUARE.T + 1)),
-    "linear: bias gradient is a row": ("linear", "bias", lambda g: g.mean(axis=0), ops.linear, (A, B, rng.normal(size=5))),
-    "broadcast takes the mean": ("broadcast_to", "x", _mean_rather_than_sum, lambda x: ops.broadcast_to(x, shape=(3, 4)), (ROW,)),
+    "linear: bias gradient is a row": ("linear", "bias", lambda g: g.mean(axis=0), ops.linear,
+                                       (A, B, rng.normal(size=5))),
+    "broadcast takes the mean": ("broadcast_to", "x", _mean_rather_than_sum,
+                                 lambda x: ops.broadcast_to(x, shape=(3, 4)), (ROW,)),
     "a repeated index assigns": ("getitem", "x", _assigning, lambda x: x[[0, 0, 2]], (A,)),
     "one element of 512": ("exp", "x", _one_wrong, ops.exp, (BIG,)),
     "sigmoid' from x": ("sigmoid", "x", lambda g, x: g * x * (1 - x), ops.sigmoid, (A,)),
@@ -79,7 +82,8 @@ BUGS = {
     "power keeps the exponent": ("pow", "a", lambda g, a, b: g * b * a**b, lambda x: x**3, (POSITIVE,)),
     "a sign": ("sub", "b", lambda g: g, lambda a, b: a - b, (A, ROW)),
     "div forgets the square": ("div", "b", lambda g, y: -g * y, lambda a, b: a / b, (A, POSITIVE)),
-    "max gives all to every place": ("max", "x", lambda g, x_shape: np.broadcast_to(g, x_shape), lambda x: x.max(), (A,)),
+    "max gives all to every place": ("max", "x", lambda g, x_shape: np.broadcast_to(g, x_shape),
+                                     lambda x: x.max(), (A,)),
 }  # fmt: skip
 
 

@@ -52,11 +52,14 @@ def words(text):
 
 
 def same(printed, expected):
-    return words(printed) == words(expected) and numbers(printed) == pytest.approx(numbers(expected), rel=0.02, abs=2e-3)
+    return words(printed) == words(expected) and numbers(printed) == pytest.approx(
+        numbers(expected), rel=0.02, abs=2e-3
+    )
 
 
 def test_reading_blocks():
-    text = "# A\n```python\nx = 1\n```\n## B\n```python\nprint(2)\n```\n\n```text\n2\n```\n```python\n3\n```\nprose\n```text\nno\n```\n"
+    text = "# A\n```python\nx = 1\n```\n## B\n```python\nprint(2)\n```\n\n```text\n2\n```\n"
+    text += "```python\n3\n```\nprose\n```text\nno\n```\n"
     assert sections(text) == {"A": [("x = 1\n", None)], "B": [("print(2)\n", "2\n"), ("3\n", None)]}
     assert same("loss 0.12345 at [-1. 2e-05]", "loss  0.1235 at [-1.  0.]")
     assert not same("loss 0.12", "loss 0.13") and not same("loss 1", "gain 1") and not same("1 2", "1")
@@ -65,7 +68,9 @@ def test_reading_blocks():
 CODE = sections(README.read_text()) if README.exists() else {}
 
 
-@pytest.mark.parametrize("section", CODE or [pytest.param("", marks=pytest.mark.skip(reason="there is no README.md here"))])
+@pytest.mark.parametrize(
+    "section", CODE or [pytest.param("", marks=pytest.mark.skip(reason="there is no README.md here"))]
+)
 def test_python_blocks(section, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if "MPLBACKEND" not in os.environ:

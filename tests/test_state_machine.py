@@ -25,7 +25,7 @@ class Scalar:
 
 
 def partials(scalar, seed, into):
-    """Adds seed times the product of partials of every path from scalar, to the leaves at their ends. Memo-free on purpose."""
+    """Adds to each leaf seed times the product along every path from scalar to it. Nothing is shared, on purpose."""
     if not scalar.parents:
         into[scalar] = into.get(scalar, 0.0) + seed
     for parent, partial in scalar.parents:

@@ -23,7 +23,8 @@ Note [What the tape keeps]
 Note [Versions]
     Every array that is kept carries a shared write counter. What writes in place (`ops.assign`, an optimizer) advances it,
     and backward refuses a kept array whose counter has moved: the gradient would silently be that of other numbers.
-    NumPy cannot write past the counter, because ``Tensor.data`` and ``np.asarray(var)`` are read-only views.
+    NumPy cannot write past the counter, because ``Tensor.data`` and ``np.asarray(var)`` are read-only views. Plain arrays
+    given as operands are the user's: they are kept as they are, without a counter.
 
 Note [Aliasing of gradients]
     A vjp may return ``g`` itself, or a view of it (add, reshape). So a gradient under way is never written to, unless

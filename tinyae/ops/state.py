@@ -24,19 +24,24 @@ def assign(var, value, index=...):
         if value._node is not None and _mode.recording:
             raise GraphError("assign: a gradient cannot flow through a write in place. Assign value.detach().")
         value = value._data
-    value = np.asarray(value)
-    if not np.can_cast(value.dtype, var._data.dtype, "same_kind"):
-        raise DtypeError(f"assign: {value.dtype} values into a {var._data.dtype} tensor would lose their meaning.")
+    if not isinstance(value, (bool, int, float)):  # Python's numbers are weak: 3 fits into any integer dtype
+        value = np.asarray(value)
+    dtype = np.result_type(value, var._data.dtype)
+    if not np.can_cast(dtype, var._data.dtype, "same_kind"):
+        raise DtypeError(f"assign: {dtype} values into a {var._data.dtype} tensor would lose their meaning.")
     try:
         target = var._data[index]
     except IndexError as problem:
         raise AxisError(f"assign: shape {var._data.shape}, index {index!r}: {problem}") from None
     try:
-        fits = np.broadcast_shapes(np.shape(target), value.shape) == np.shape(target)
+        fits = np.broadcast_shapes(np.shape(target), np.shape(value)) == np.shape(target)
     except ValueError:
         fits = False
     if not fits:
-        raise ShapeError(f"assign: values of shape {value.shape} do not fit into shape {np.shape(target)}.")
-    var._data[index] = value
+        raise ShapeError(f"assign: values of shape {np.shape(value)} do not fit into shape {np.shape(target)}.")
+    try:
+        var._data[index] = value
+    except OverflowError as problem:
+        raise DtypeError(f"assign: {problem}.") from None
     written(var)
     return var
