@@ -18,7 +18,7 @@ PACKAGE = Path(tinyae.__file__).parent
 # The ring of every module; a folder stands for what is in it. A module imports only from rings below its own, or, as
 # long as there is no cycle, from its own folder. tinyae/__init__.py hands out names and is imported by nobody.
 RINGS = [
-    ["errors", "kernels", "_version"],
+    ["errors", "kernels", "source", "_version"],
     ["engine"],
     ["ops"],
     ["tensor", "gradcheck"],
@@ -225,4 +225,5 @@ def test_sizes():
             total += sum(bool(row.strip()) and not row.strip().startswith("#") and i not in strings for i, row in rows)
         return total
 
+    assert lines("engine") < 450
     assert lines("errors", "engine", "tensor", "ops.math") < 1500

@@ -32,7 +32,6 @@ Note [Aliasing of gradients]
     never share a gradient's memory, whatever the rules return.
 """
 
-import sys
 from functools import wraps
 from itertools import count
 from operator import attrgetter
@@ -41,15 +40,14 @@ from threading import local
 import numpy as np
 
 from . import kernels
-from .errors import AxisError, DtypeError, GraphError, ShapeError, TinyaeError
+from .errors import AxisError, DtypeError, GraphError, SettingError, ShapeError, TinyaeError
+from .source import at, here
 
-__all__ = ["KEEP_SMALL", "OPS", "Node", "Op", "Var", "broadcast_to", "cast", "grad", "no_grad", "op", "place", "sum_to",
-           "written"]  # fmt: skip
+__all__ = ["KEEP_SMALL", "OPS", "Node", "Op", "Var", "broadcast_to", "cast", "grad", "no_grad", "op", "sum_to", "written"]
 
 KEEP_SMALL = 64
 OPS = {}
 
-_PACKAGE = __file__.rpartition("engine")[0]
 _SCALARS = frozenset((float, int, bool))
 _FREED = object()
 _tick = count().__next__
@@ -89,38 +87,6 @@ class _recording(no_grad):
     """Recording on, whatever the thread's mode was: for create_graph inside no_grad."""
 
     _recording = True
-
-
-# -- where in the user's program ------------------------------------------------------------------------------------
-
-
-def _where(above=2):
-    """The innermost frame outside this package as (code, instruction): cheap now, formatted by `place` if ever asked.
-
-    above: how many frames up to begin, since each one looked at costs an object.
-    """
-    frame = inner = sys._getframe(above)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    frame = frame or inner
-    return frame.f_code, frame.f_lasti
-
-
-def place(where):
-    """(code, instruction) -> ``("file.py", 12, "h = x @ w")``: file, line number, the line's text."""
-    import linecache
-
-    code, instruction = where
-    line = code.co_firstlineno
-    for start, end, number in code.co_lines():
-        if start <= instruction < end and number is not None:
-            line = number
-    return code.co_filename, line, linecache.getline(code.co_filename, line).strip()
-
-
-def _at(where):
-    file, line, text = place(where)
-    return f"{file}:{line}" + (f" `{text}`" if text else "")
 
 
 # -- the tape -------------------------------------------------------------------------------------------------------
@@ -192,17 +158,14 @@ class Var:
                 f"requires_grad: a gradient with respect to {self._data.dtype} values makes no sense. "
                 "Convert first: Tensor(x, dtype=np.float32, requires_grad=True)."
             )
-        if not flag:
-            self._node = None
-        elif self._node is None:
-            self._node = _leaf(self._data, _where())
+        self._node = (self._node or _leaf(self._data, here())) if flag else None
         return self
 
     def retain_grad(self):
         """Ask backward to store the gradient of this intermediate value in ``.grad`` too; returns self."""
         if self._node is None:
             raise GraphError("retain_grad: this tensor does not require a gradient.")
-        if self._node.grad is None:
+        if not _is_retained(self._node):
             self._node.grad = _RETAIN
         return self
 
@@ -228,6 +191,7 @@ class Var:
                 with no_grad() if not create_graph else _recording():
                     value = OPS["add"](node.grad, value)
             node.grad = value
+
 
 Var._result = Var
 _RETAIN = object()
@@ -288,10 +252,14 @@ class Op:
         """
         if not isinstance(which, str):
             return self._add_rule(None if self.variadic else self.arguments[0], which)
+        if which not in self.arguments:
+            raise SettingError(f"{self.name} has no argument {which!r} to give a gradient to.")
         return lambda rule: self._add_rule(which, rule)
 
     def _add_rule(self, argument, rule):
         names = rule.__code__.co_varnames[: rule.__code__.co_argcount]
+        for name in names[1:]:
+            self._source(name, 0)
         self.rules[argument] = (rule, kernels.BACKWARD.get((self.name, argument)), names[1:])
         self._recipes.clear()
         return rule
@@ -309,7 +277,7 @@ class Op:
             return _SHAPE, self.arguments.index(name[:-6])
         if name in self.settings:
             return _SETTING, name
-        raise TypeError(f"{self.name}: a vjp asks for {name!r}, which is neither an argument, a setting nor y.")
+        raise SettingError(f"{self.name}: a vjp asks for {name!r}, which is neither an argument, a setting nor y.")
 
     def _recipe(self, wanted):
         """What to keep, and how each rule finds it. wanted: a bit per operand, and one past the last, which tells n."""
@@ -405,7 +373,7 @@ class Op:
                 else:
                     kept.append(which)
                 writes.append(None if counter is None else (counter, counter[0]))
-        result._node = Node(self, parents, recipe, kept, writes, settings, y, _where(3))  # the caller of __call__
+        result._node = Node(self, parents, recipe, kept, writes, settings, y, here(3))  # the caller of __call__
         return result
 
     def _error(self, problem, arrays, settings):
@@ -427,8 +395,9 @@ def op(definition=None, /, *, elementwise=False, view=False, domain=(-3.0, 3.0),
     if definition is None:
         return lambda function: op(function, elementwise=elementwise, view=view, domain=domain, kinks=kinks)
     made = Op(definition, elementwise, view, domain, kinks)
-    if OPS.setdefault(made.name, made) is not made:
-        raise TypeError(f"op: {made.name!r} is declared twice, in {OPS[made.name].__module__} and {made.__module__}.")
+    if OPS.get(made.name, made).__module__ != made.__module__:
+        raise SettingError(f"op: {made.name!r} exists, in {OPS[made.name].__module__}. Give yours another name.")
+    OPS[made.name] = made  # the same module may say it anew, as a notebook's cell does
     return made
 
 
@@ -470,7 +439,7 @@ def _(g):
 
 def written(*vars):
     """Advance the write counters of vars whose memory was just written in place (Note [Versions])."""
-    where = _where()
+    where = here()
     for var in vars:
         if var._writes is not None:
             var._writes[0] += 1
@@ -552,12 +521,13 @@ def _walk(root, g, targets, retain, create):
     """
     seed = _seed(root, g)
     nodes = _below(root._node)
-    useful = None
+    useful = inner = None  # the nodes that a path to a target meets, and those that it passes through
     if targets is not None:
-        useful = set(targets)
+        useful, inner = set(targets), set()
         for node in reversed(nodes):
             if any(p in useful for p in node.parents):
                 useful.add(node)
+                inner.add(node)
     pending = {root._node: seed if create else seed._data}
     fresh = set()  # nodes whose pending gradient is an array nobody else holds: Note [Aliasing of gradients]
     found = {}
@@ -574,11 +544,11 @@ def _walk(root, g, targets, retain, create):
                         taken = taken.copy()
                 history = g._node if create and g is not None else None
                 found[node] = _wrap(root._result, taken, history, g._writes if history and node in fresh else None)
-            if g is None or node.op is None or (useful is not None and node not in useful):
+            if g is None or node.op is None or (inner is not None and node not in inner):
                 continue
             if node.kept is _FREED:
                 raise GraphError(
-                    f"backward: the graph was freed by an earlier backward (at {node.op.name}, {_at(node.where)}). "
+                    f"backward: the graph was freed by an earlier backward (at {node.op.name}, {at(node.where)}). "
                     "Pass retain_graph=True to the first one, or compute the loss anew."
                 )
             _check_versions(node)
@@ -657,6 +627,6 @@ def _check_versions(node):
     for write in node.writes:
         if write is not None and write[0][0] != write[1]:
             raise GraphError(
-                f"backward: {node.op.name} at {_at(node.where)} kept a tensor that was changed in place afterwards, "
-                f"at {_at(write[0][1])}. Change a copy instead, or change it after backward()."
+                f"backward: {node.op.name} at {at(node.where)} kept a tensor that was changed in place afterwards, "
+                f"at {at(write[0][1])}. Change a copy instead, or change it after backward()."
             )

@@ -13,8 +13,9 @@ Ring 3. Must not know layers or models. Read after ``ops/math.py``; this ends th
 import numpy as np
 
 from . import ops
-from .engine import Var, _leaf, _where, _wrap, cast, no_grad, place
+from .engine import Var, _leaf, _wrap, cast, no_grad
 from .errors import AxisError, DtypeError, GraphError, SettingError
+from .source import here, place
 
 __all__ = ["Tensor"]
 
@@ -392,7 +393,7 @@ def _own_array(data, dtype):
 def _restore(cls, data, requires_grad, gradient):
     value = _wrap(cls, data.copy(), None, None)  # copy.copy hands over the original's own array
     if requires_grad:
-        value._node = _leaf(value._data, _where())
+        value._node = _leaf(value._data, here())
         if gradient is not None:
             value._node.grad = _wrap(cls._result, gradient.copy(), None, None)
     return value
