@@ -7,7 +7,7 @@ Read in this order: ``errors``, ``engine``, ``ops/math``, ``tensor``, ``gradchec
 ``ae/base``. The README says how long each takes.
 """
 
-from . import ae, errors, kernels, nn, ops, optim
+from . import ae, errors, kernels, nn, ops, optim, plot
 from ._version import __version__
 from .ae import ZOO, Autoencoder, BetaVAE, DeepAutoencoder, DenoisingAutoencoder, OneHotAutoencoder, VAE, load
 from .data import load_data
@@ -44,4 +44,5 @@ __all__ = [
     "op",
     "ops",
     "optim",
+    "plot",
 ]

@@ -10,7 +10,8 @@ and does nothing else. So ``get_params``, ``clone``, grid search, the command li
 Ring 5. Must not know what a model computes. Everything learned ends in ``_``.
 """
 
-import inspect
+import numbers
+from types import MethodType
 
 import numpy as np
 
@@ -31,13 +32,14 @@ class Estimator:
         for base in reversed(cls.__mro__):
             for name in getattr(base, "__annotations__", {}) if base is not object else ():
                 defaults[name] = getattr(cls, name)
-        cls.__init__ = _constructor(defaults, cls)
+        cls._settings = defaults
+        if "__init__" not in vars(cls):  # one of the subclass's own stays
+            cls.__init__ = _Constructor(cls, defaults)
 
     @classmethod
     def settings(cls):
         """The settings' names and defaults, in the order of the constructor."""
-        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
-        return {p.name: p.default for p in parameters}
+        return dict(cls._settings)
 
     def get_params(self, deep=True):
         """The settings as a dictionary (scikit-learn's name for it)."""
@@ -64,7 +66,7 @@ class Estimator:
 
         return Tags(
             estimator_type=None, target_tags=TargetTags(required=False), input_tags=InputTags(),
-            transformer_tags=TransformerTags(preserves_dtype=["float32", "float64"]), non_deterministic=False,
+            transformer_tags=TransformerTags(preserves_dtype=[str(self.dtype)]), non_deterministic=False,
         )  # fmt: skip
 
     def fit_transform(self, X, y=None, **fit_params):
@@ -74,6 +76,12 @@ class Estimator:
     def _check_fitted(self, action):
         if not hasattr(self, "net_"):
             raise NotFittedError(f"{type(self).__name__}.{action}: this model is not fitted. Call fit(X) first.")
+
+    def _check_number(self, setting, fits, wanted):
+        """Refuse a setting that is not a finite number, or for which fits(value) is false."""
+        value = getattr(self, setting)
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not np.isfinite(value) or not fits(value):
+            raise SettingError(f"{type(self).__name__}: {setting}={value!r}. Give {wanted}.")
 
     def _check_table(self, X, where, features=None, what="X"):
         """X as a 2-d numeric array, finite and (if given) of that many features; memory maps stay on the disk."""
@@ -114,26 +122,39 @@ class Estimator:
         return X
 
 
-def _constructor(defaults, cls):
+class _Constructor:
     """An ``__init__`` that stores its arguments under their names, with a true signature for scikit-learn and help()."""
-    kinds = inspect.Parameter
-    parameters = [kinds("self", kinds.POSITIONAL_OR_KEYWORD)] + [
-        kinds(name, kinds.POSITIONAL_OR_KEYWORD if i < _POSITIONAL else kinds.KEYWORD_ONLY, default=default)
-        for i, (name, default) in enumerate(defaults.items())
-    ]
-    signature = inspect.Signature(parameters)
 
-    def __init__(self, *args, **settings):
+    __name__ = "__init__"
+
+    def __init__(self, cls, defaults):
+        self.owner, self.defaults = cls.__name__, defaults
+        self.__qualname__, self.__module__ = f"{cls.__qualname__}.__init__", cls.__module__
+
+    def __get__(self, instance, owner=None):
+        return self if instance is None else MethodType(self, instance)
+
+    def __call__(self, instance, *args, **settings):
+        names = list(self.defaults)
+        if len(args) > _POSITIONAL:
+            raise TypeError(f"{self.owner}: {len(args)} settings without a name. Write {names[_POSITIONAL]}=...")
         for name in settings:
-            if name not in defaults:
-                raise TypeError(f"{cls.__name__}: no setting {name!r}. There are: {', '.join(defaults)}.")
-        bound = signature.bind(self, *args, **settings).arguments
-        for name, default in defaults.items():
-            setattr(self, name, bound.get(name, default))
+            if name not in self.defaults:
+                raise TypeError(f"{self.owner}: no setting {name!r}. There are: {', '.join(names)}.")
+            if name in names[: len(args)]:
+                raise TypeError(f"{self.owner}: {name} is given twice.")
+        for name, value in {**self.defaults, **dict(zip(names, args)), **settings}.items():
+            setattr(instance, name, value)
 
-    __init__.__signature__ = signature
-    __init__.__qualname__ = f"{cls.__qualname__}.__init__"
-    return __init__
+    @property
+    def __signature__(self):
+        import inspect  # slow to import, and seldom asked for
+
+        kinds = inspect.Parameter
+        return inspect.Signature([kinds("self", kinds.POSITIONAL_OR_KEYWORD)] + [
+            kinds(name, kinds.POSITIONAL_OR_KEYWORD if i < _POSITIONAL else kinds.KEYWORD_ONLY, default=default)
+            for i, (name, default) in enumerate(self.defaults.items())
+        ])  # fmt: skip
 
 
 def _same(a, b):

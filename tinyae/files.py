@@ -12,12 +12,14 @@ from contextlib import contextmanager
 import numpy as np
 
 from ._version import __version__
-from .errors import ModelFileError, TinyaeError
+from .errors import ModelFileError, SettingError, TinyaeError
+from .nn import activation
 
 __all__ = ["load", "save", "writing"]
 
 _FORMAT = 1
 _DESCRIPTION = "model.json"
+_FITTED = ("n_features_in_", "output_activation_", "unit_interval_", "n_iter_", "best_epoch_", "history_")
 _DESCRIPTION_LIMIT = 64 << 20  # bytes; a history of a million epochs fits
 
 
@@ -41,18 +43,22 @@ def save(model, path):
 
     The arrays stand under their names in ``net_``; the settings, the fitted attributes and the history in model.json.
     Settings that are not plain values (a callable optimizer, a generator) are left out: they matter to ``fit`` only.
+
+    Raises SettingError for a class that is not in the registry: nobody could load it.
     """
     import json  # here and below: not part of what `import tinyae` costs
     import zipfile
 
-    fitted = {"n_features_in_": model.n_features_in_, "output_activation_": model.output_activation_,
-              "noise": [model.noise_.key, model.noise_.counter]}  # fmt: skip
-    fitted |= {name: getattr(model, name) for name in ("n_iter_", "best_epoch_", "history_") if hasattr(model, name)}
+    if "zoo_name" not in vars(type(model)):  # inherited is the parent's
+        raise SettingError(f"save: {type(model).__name__} is not in ZOO. Enter it by the decorator tinyae.ae.variant.")
+    fitted = {name: getattr(model, name) for name in _FITTED if hasattr(model, name)}
+    fitted["noise"] = [model.noise_.key, model.noise_.counter]
+    settings = {name: _plain(value) for name, value in model.get_params().items()}
     description = {
         "format": _FORMAT,
         "tinyae": __version__,
         "model": model.zoo_name,
-        "settings": {k: v for k, v in model.get_params().items() if _is_plain(v)},
+        "settings": {name: value for name, value in settings.items() if value is not _left_out},
         "own": [which for which in ("encoder", "decoder") if getattr(model, which) is not None],
         "fitted": fitted,
     }
@@ -70,6 +76,9 @@ def load(path, zoo, encoder=None, decoder=None):
     import zipfile
 
     path = os.fspath(path)
+    if not os.path.isfile(path):  # asked before opening, because opening a pipe would wait for its writer
+        what = f"{path} is not a file" if os.path.exists(path) else f"there is no file {path}"
+        raise ModelFileError(f"load: {what}.")
     try:
         with zipfile.ZipFile(path) as archive:
             description = _describe(archive, path)
@@ -78,24 +87,43 @@ def load(path, zoo, encoder=None, decoder=None):
             model.build(description["fitted"]["n_features_in_"])
             state = {name: _read(archive, name, path) for name in model.net_.state_dict()}
             model.net_.load_state_dict(state)
-    except FileNotFoundError:
-        raise ModelFileError(f"load: there is no file {path}.") from None
+            _restore(model, description["fitted"])
     except TinyaeError as problem:
         raise problem if isinstance(problem, ModelFileError) else ModelFileError(f"load: {path}: {problem}") from None
-    except (zipfile.BadZipFile, OSError, KeyError, ValueError, TypeError, AttributeError, NotImplementedError) as problem:
-        raise ModelFileError(f"load: {path} is not a model saved by tinyae: {problem}") from None
-    fitted = description["fitted"]
-    model.noise_.key, model.noise_.counter = (int(n) % 2**64 for n in fitted.pop("noise"))
-    for name, value in fitted.items():
-        setattr(model, name, value)
+    except OSError as problem:
+        raise ModelFileError(f"load: {path} cannot be read: {problem.strerror or problem}.") from None
+    except Exception as problem:  # of damaged bytes zipfile, json and NumPy's header parser complain in a dozen ways
+        detail = (str(problem).splitlines() or [type(problem).__name__])[0]
+        raise ModelFileError(f"load: {path} is not a model saved by tinyae: {detail}") from problem
     model.net_.eval()
     return model
 
 
-def _is_plain(value):
+_left_out = object()
+
+
+def _plain(value):
+    """value as JSON can say it, NumPy's scalars as Python's; `_left_out` if it cannot."""
     if isinstance(value, (tuple, list)):
-        return all(_is_plain(v) for v in value)
-    return value is None or type(value) in (bool, int, float, str)
+        parts = [_plain(v) for v in value]
+        return _left_out if any(part is _left_out for part in parts) else parts
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, np.dtype):
+        value = value.name
+    return value if value is None or type(value) in (bool, int, float, str) else _left_out
+
+
+def _restore(model, fitted):
+    """The fitted attributes, each by name: a file cannot set others."""
+    activation(fitted["output_activation_"])  # raises if there is no such
+    history = fitted.get("history_", {})
+    if any(type(value) not in (int, float) for column in history.values() for value in column):
+        raise ValueError("the history holds what is no number")
+    model.noise_.key, model.noise_.counter = (int(n) % 2**64 for n in fitted["noise"])
+    for name in _FITTED:
+        if name in fitted:
+            setattr(model, name, fitted[name])
 
 
 def _describe(archive, path):
@@ -137,11 +165,13 @@ def _make(description, zoo, path, encoder, decoder):
 
 def _check_size(model, description, archive, path):
     """Refuse settings that ask for more weights than the file has bytes, before a net of that size is made."""
-    widths = (description["fitted"]["n_features_in_"], *model.hidden, model.n_components)
-    wanted = sum(int(a) * int(b) for a, b in zip(widths, widths[1:])) if not description["own"] else 0
-    there = sum(info.file_size for info in archive.infolist())
-    if wanted * 4 > there or any(int(w) * 4 > there for w in widths):
-        raise ModelFileError(f"load: {path}: layers of {widths} units need more weights than the file has. It is damaged.")
+    if set(description["own"]) == {"encoder", "decoder"}:
+        return  # the caller's nets are there already
+    widths = [int(w) for w in (description["fitted"]["n_features_in_"], *model.hidden, model.n_components)]
+    wanted = sum(a * b for a, b in zip(widths, widths[1:]))
+    there = os.path.getsize(path)  # not what the archive's directory says: that may lie
+    if max(wanted, *widths) * 4 > there or len(widths) > len(archive.infolist()):
+        raise ModelFileError(f"load: {path}: its layers would need more weights than the file has. It is damaged.")
 
 
 def _read(archive, name, path):
@@ -159,4 +189,7 @@ def _read(archive, name, path):
     size = int(np.prod(shape, dtype=object))
     if size * dtype.itemsize != len(data):
         raise ModelFileError(f"load: {path}: {name} promises shape {shape} and holds {len(data)} bytes. It is damaged.")
-    return np.frombuffer(data, dtype).reshape(shape)
+    array = np.frombuffer(data, dtype).reshape(shape)
+    if not np.isfinite(array).all():
+        raise ModelFileError(f"load: {path}: {name} holds values that are NaN or infinite. It is damaged.")
+    return array

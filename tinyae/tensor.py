@@ -391,11 +391,12 @@ def _own_array(data, dtype):
 
 
 def _restore(cls, data, requires_grad, gradient):
-    value = _wrap(cls, data.copy(), None, None)  # copy.copy hands over the original's own array
+    # A copy, since copy.copy hands over the original's own array; a plain one, since joblib may hand over a memory map.
+    value = _wrap(cls, np.array(data), None, None)
     if requires_grad:
         value._node = _leaf(value._data, here())
         if gradient is not None:
-            value._node.grad = _wrap(cls._result, gradient.copy(), None, None)
+            value._node.grad = _wrap(cls._result, np.array(gradient), None, None)
     return value
 
 

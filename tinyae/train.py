@@ -20,13 +20,13 @@ __all__ = ["Progress", "Snapshot", "mean_terms", "total", "train"]
 
 
 class Snapshot:
-    """The best state met so far: which epoch, which score, and copies of the arrays."""
+    """The best state met so far: which epoch, which score, and copies of the arrays. Epoch 0 is the start."""
 
     def __init__(self, module):
         self.module = module
         self.score = np.inf
         self.epoch = 0
-        self.state = None
+        self.state = module.state_dict()
 
     def offer(self, score, epoch):
         """Keep the present state if its score is lower than the best; True if so."""
@@ -36,9 +36,8 @@ class Snapshot:
         return True
 
     def restore(self):
-        """Put the best state back, if there is one."""
-        if self.state is not None:
-            self.module.load_state_dict(self.state)
+        """Put the best state back."""
+        self.module.load_state_dict(self.state)
 
 
 def train(objective, optimizer, epoch_batches, *, module, epochs, validate=None, patience=None, callbacks=(), progress=None):
@@ -65,8 +64,9 @@ def train(objective, optimizer, epoch_batches, *, module, epochs, validate=None,
     progress : Progress, optional
         Shown per batch and per epoch.
 
-    Raises DivergedError when a loss is not finite. After that, and after Ctrl-C, the module holds the best state so far;
-    the history is the exception's ``history``, the snapshot its ``best``.
+    Raises DivergedError when a loss is not finite. After that, and after Ctrl-C, the module holds the best state so far
+    (Ctrl-C in the first epoch leaves what was learned of it); the history is the exception's ``history``, the snapshot
+    its ``best``.
     """
     history, best = [], Snapshot(module)
     try:
@@ -76,7 +76,7 @@ def train(objective, optimizer, epoch_batches, *, module, epochs, validate=None,
             row = {"epoch": epoch, **_one_epoch(objective, optimizer, epoch_batches(), epoch, progress)}
             if validate is not None:
                 module.eval()
-                with no_grad():
+                with no_grad(), np.errstate(all="ignore"):
                     row |= {f"val_{name}": value for name, value in validate().items()}
             row["seconds"] = time.perf_counter() - started
             history.append(row)
@@ -84,10 +84,11 @@ def train(objective, optimizer, epoch_batches, *, module, epochs, validate=None,
             if progress is not None:
                 progress.epoch(row)
             stop = [callback(row) for callback in callbacks]
-            if any(s is True for s in stop) or (patience is not None and epoch - best.epoch >= patience):
+            if any(s is True or s is np.True_ for s in stop) or (patience is not None and epoch - best.epoch >= patience):
                 break
     except (KeyboardInterrupt, DivergedError) as interruption:
-        best.restore()
+        if best.epoch or isinstance(interruption, DivergedError):
+            best.restore()
         interruption.history, interruption.best = history, best
         raise
     finally:
@@ -168,7 +169,7 @@ class Progress:
         shown = {name: f"{row[name]:.4g}" for name in ("loss", "val_loss") if name in row}
         if self.tqdm is not None:
             self.tqdm.set_description(f"epoch {row['epoch']}/{self.epochs}", refresh=False)
-            self.tqdm.set_postfix(shown, refresh=True)
+            self.tqdm.set_postfix(shown, refresh=False)  # drawn with the next batch: drawing may cost more than an epoch
         elif row["epoch"] % self.every == 0 or row["epoch"] in (1, self.epochs):
             elapsed = time.perf_counter() - self.started
             left = elapsed / row["epoch"] * (self.epochs - row["epoch"])

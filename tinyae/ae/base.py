@@ -17,14 +17,16 @@ Ring 6. Read after ``train.py``; then any other file of this folder, in any orde
 """
 
 import copy
+from binascii import crc32
 
 import numpy as np
 
 from .. import files, nn, ops, optim
-from ..data import batches
+from ..data import IN_MEMORY, batches
 from ..engine import no_grad
 from ..errors import DivergedError, SettingError, ShapeError
 from ..estimator import Estimator
+from ..formats import CHUNK
 from ..ops.random import Generator
 from ..tensor import Tensor
 from ..train import Progress, mean_terms, train
@@ -33,7 +35,6 @@ __all__ = ["Autoencoder", "Net", "ZOO", "load", "variant"]
 
 ZOO = {}
 _ROWS = 1024  # rows per batch where nothing is learned
-_FIXED_NOISE = 2**63  # the noise counter's value for evaluation: the same draws every time, none that training uses
 
 
 def variant(name, *, family, paper, aliases=()):
@@ -183,21 +184,25 @@ class Autoencoder(Estimator):
         self._check_settings()
         if not isinstance(n_features, (int, np.integer)) or n_features < 1:
             raise SettingError(f"{type(self).__name__}.build: n_features={n_features!r}. Give a positive whole number.")
-        self.n_features_in_ = int(n_features)
+        self.n_features_in_, self.n_components_ = int(n_features), int(self.n_components)
+        self.unit_interval_ = True
         self._init_rng, self._batch_rng, noise = _numpy_generator(self.random_state).spawn(3)
         self.noise_ = Generator(noise)
-        self.output_activation_ = self._resolve_output(None)
+        self.output_activation_ = self._resolve_output(True)
         self.net_ = self.make_net()
         return self
 
     def make_net(self):
         """The encoder and the decoder: mirrored dense layers, or copies of the user's own."""
-        hidden = tuple(self.hidden)
+        hidden = tuple(map(int, self.hidden))  # NumPy's integers would overflow
         code = self.activation if self.code_activation is None else self.code_activation
-        encoder = self._own("encoder") or self._dense((self.n_features_in_, *hidden, self._encoder_width()), code)
-        decoder = self._own("decoder") or self._dense((self.n_components, *hidden[::-1], self.n_features_in_), "linear")
+        encoder, decoder = self._own("encoder"), self._own("decoder")
+        if encoder is None:
+            encoder = self._dense((self.n_features_in_, *hidden, self._encoder_width()), code)
+        if decoder is None:
+            decoder = self._dense((self.n_components_, *hidden[::-1], self.n_features_in_), "linear")
         self._check_width(encoder, self.n_features_in_, self._encoder_width(), "encoder")
-        self._check_width(decoder, self.n_components, self.n_features_in_, "decoder")
+        self._check_width(decoder, self.n_components_, self.n_features_in_, "decoder")
         return Net(encoder, decoder)
 
     def fit(self, X, y=None, *, target=None, validation_data=None, callbacks=None):
@@ -217,26 +222,28 @@ class Autoencoder(Estimator):
             Each called with (model, row of the history) after every epoch; returning True ends the training.
         """
         X = self._check_table(X, "fit")
-        target = self._check_target(X, target, "fit: target")
+        target = self._check_target(X, target, "fit")
         self.build(X.shape[1])
-        self.output_activation_ = self._resolve_output(X if target is None else target)
+        self.unit_interval_ = _in_unit_interval(X)
+        bounded = self.unit_interval_ if target is None else _in_unit_interval(target)
+        self.output_activation_ = self._resolve_output(bounded)
         X, target, validation = self._split(X, target, validation_data)
         validate = None if validation is None else lambda: self._mean_terms(*validation)
-        batch_count = -(-len(X) // self.batch_size)
-        parameters = self.net_.parameters()
+        epochs, batch_size = int(self.max_iter), int(self.batch_size)
+        parameters = list(self.net_.parameters())
         optimizer = self.optimizer(parameters) if callable(self.optimizer) else optim.optimizer(
             self.optimizer, parameters, lr=self.lr)  # fmt: skip
         try:
             history, best = train(
                 lambda x, t: {name: ops.mean(term) for name, term in self.loss_terms(x, t).items()},
                 optimizer,
-                lambda: batches(X, self.batch_size, generator=self._batch_rng, dtype=self.dtype, target=target),
+                lambda: batches(X, batch_size, generator=self._batch_rng, dtype=self.dtype, target=target),
                 module=self.net_,
-                epochs=self.max_iter,
+                epochs=epochs,
                 validate=validate,
                 patience=self.n_iter_no_change if self.early_stopping else None,
                 callbacks=[lambda row, f=f: f(self, row) for f in callbacks or ()],
-                progress=Progress(self.max_iter, batch_count) if self.verbose else None,
+                progress=Progress(epochs, -(-len(X) // batch_size)) if self.verbose else None,
             )
         except (KeyboardInterrupt, DivergedError) as interruption:
             self._remember(interruption.history, interruption.best)
@@ -267,7 +274,7 @@ class Autoencoder(Estimator):
     def inverse_transform(self, Z):
         """The reconstructions of codes. Shape: (rows, n_components) -> (rows, features)."""
         self._check_fitted("inverse_transform")
-        Z = self._check_table(Z, "inverse_transform", self.n_components, "Z")
+        Z = self._check_table(Z, "inverse_transform", self.n_components_, "Z")
         return self._apply(Z, lambda z: self._output(self.decode(z)))
 
     def reconstruct(self, X):
@@ -278,12 +285,11 @@ class Autoencoder(Estimator):
     def score_samples(self, X, target=None):
         """Minus the loss of every row: the higher, the better it is reconstructed. Shape: (rows, features) -> (rows,).
 
-        Noise in the loss is drawn from a fixed stream, so the same X has the same scores.
+        Noise in the loss is drawn anew, but always alike for equal rows: the same row has the same score anywhere.
         """
         X = self._check_input(X, "score_samples")
-        target = self._check_target(X, target, "score_samples: target")
-        rows = self._rows(X, target)
-        return np.concatenate([-np.broadcast_to(_plain(sum(terms.values())), n) for n, terms in rows])
+        target = self._check_target(X, target, "score_samples")
+        return -sum(self._row_terms(X, target).values())
 
     def score(self, X, y=None):
         """The mean of ``score_samples``: minus the loss. y is ignored."""
@@ -296,7 +302,8 @@ class Autoencoder(Estimator):
 
     def get_feature_names_out(self, input_features=None):
         """Names of the code's components, for scikit-learn: autoencoder0, autoencoder1, ..."""
-        return np.array([f"{type(self).__name__.lower()}{i}" for i in range(self.n_components)], dtype=object)
+        self._check_fitted("get_feature_names_out")
+        return np.array([f"{type(self).__name__.lower()}{i}" for i in range(self.n_components_)], dtype=object)
 
     # -- the parts of the above -------------------------------------------------------------------------------------
 
@@ -312,7 +319,7 @@ class Autoencoder(Estimator):
         return a if self.output_activation_ == "linear" else nn.activation(self.output_activation_)(a)
 
     def _encoder_width(self):
-        return self.n_components
+        return self.n_components_
 
     def _dense(self, widths, last):
         """Linear layers through widths, self.activation between them and `last` at the end."""
@@ -355,16 +362,23 @@ class Autoencoder(Estimator):
                 raise SettingError(f"{name}: {setting}={value!r}. Give whole numbers of at least 1.")
         if hidden is not self.hidden:
             raise SettingError(f"{name}: hidden={self.hidden!r}. Give a sequence of widths, ({self.hidden!r},).")
-        if self.loss not in self.losses:
+        if self.loss not in tuple(self.losses):
             raise SettingError(f"{name}: loss={self.loss!r}. Choose from: {', '.join(self.losses)}.")
         if str(self.dtype) not in ("float32", "float64"):
             raise SettingError(f"{name}: dtype={self.dtype!r}. Choose float32 or float64.")
-        if not 0 < self.validation_fraction < 1:
-            raise SettingError(f"{name}: validation_fraction={self.validation_fraction!r}. Give a number between 0 and 1.")
+        if not isinstance(self.early_stopping, (bool, np.bool_)):
+            raise SettingError(f"{name}: early_stopping={self.early_stopping!r}. Give True or False.")
+        self._check_number("validation_fraction", lambda value: 0 < value < 1, "a number between 0 and 1")
+        for setting in ("activation", "code_activation", "output_activation"):
+            if (setting, getattr(self, setting)) == ("output_activation", "auto"):
+                continue
+            try:
+                nn.activation(getattr(self, setting))
+            except SettingError as problem:
+                raise SettingError(f"{name}: {setting}{str(problem).removeprefix('activation')}") from None
 
-    def _resolve_output(self, X):
-        """"auto" as the data ask for it; refuses data that the loss or the activation cannot express."""
-        bounded = X is None or X.dtype == np.uint8 or _in_unit_interval(X)
+    def _resolve_output(self, bounded):
+        """The output activation's name; refuses data that leave [0, 1] (not bounded) if the loss cannot express them."""
         if not bounded and self.loss not in self._unbounded_losses():
             raise SettingError(
                 f"{type(self).__name__}: loss={self.loss!r} compares probabilities, and the data leave [0, 1]. "
@@ -383,20 +397,27 @@ class Autoencoder(Estimator):
         self._check_fitted(action)
         return self._check_table(X, action, self.n_features_in_)
 
-    def _check_target(self, X, target, what):
+    def _check_target(self, X, target, where):
         if target is None:
             return None
-        target = self._check_table(target, "fit", what=what.rpartition(" ")[2])
+        target = self._check_table(target, where, what="target")
         if target.shape != X.shape:
-            raise ShapeError(f"{type(self).__name__}.{what} has shape {target.shape}, X {X.shape}. They must be equal.")
+            raise ShapeError(
+                f"{type(self).__name__}.{where}: target has shape {target.shape}, X has {X.shape}. They must be equal."
+            )
         return target
 
     def _split(self, X, target, validation_data):
         """(X, target, validation pair or None)"""
         if validation_data is not None:
-            X_val, target_val = validation_data if isinstance(validation_data, tuple) else (validation_data, None)
-            X_val = self._check_table(X_val, "fit", X.shape[1], "validation_data")
-            return X, target, (X_val, self._check_target(X_val, target_val, "fit: validation target"))
+            pair = validation_data if isinstance(validation_data, tuple) else (validation_data, None)
+            if len(pair) != 2:
+                what = f"validation_data is a tuple of {len(pair)}"
+                raise ShapeError(f"{type(self).__name__}.fit: {what}. Give (X, target).")
+            X_val = self._check_table(pair[0], "fit", X.shape[1], "validation_data")
+            target_val = self._check_target(X_val, pair[1], "fit: validation_data")
+            self._resolve_output(_in_unit_interval(X_val if target_val is None else target_val))
+            return X, target, (X_val, target_val)
         if not self.early_stopping:
             return X, target, None
         held = max(1, round(self.validation_fraction * len(X)))
@@ -405,8 +426,11 @@ class Autoencoder(Estimator):
                 f"{type(self).__name__}.fit: {len(X)} row(s) cannot be split for early stopping. "
                 "Pass validation_data, or early_stopping=False."
             )
-        order = self._init_rng.permutation(len(X))
-        kept, out = np.sort(order[held:]), np.sort(order[:held])
+        if X.nbytes > IN_MEMORY:  # perhaps memory-mapped: cut, not copied
+            kept, out = slice(len(X) - held), slice(len(X) - held, None)
+        else:
+            order = self._init_rng.permutation(len(X))
+            kept, out = np.sort(order[held:]), np.sort(order[:held])
         pick = (lambda rows: None) if target is None else (lambda rows: target[rows])
         return X[kept], pick(kept), (X[out], pick(out))
 
@@ -416,25 +440,43 @@ class Autoencoder(Estimator):
         with no_grad():
             return np.concatenate([_plain(function(Tensor(x))) for x in batches(X, _ROWS, dtype=self.dtype)])
 
-    def _rows(self, X, target):
-        """Yields (number of rows, their loss terms), with the fixed noise of evaluation."""
+    def _row_terms(self, X, target=None):
+        """The loss terms of every row, {name: (rows,)}, with the noise of evaluation."""
         self.net_.eval()
-        counter, self.noise_.counter = self.noise_.counter, _FIXED_NOISE
+        parts, noise = [], self.noise_
         try:
             with no_grad():
                 for batch in batches(X, _ROWS, dtype=self.dtype, target=target):
                     x, t = batch if target is not None else (batch, batch)
-                    yield len(x), self.loss_terms(x, t)
+                    self.noise_ = _RowNoise(x)
+                    parts.append({name: _plain(term) for name, term in self.loss_terms(x, t).items()})
         finally:
-            self.noise_.counter = counter
+            self.noise_ = noise
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _mean_terms(self, X, target=None):
-        sums, samples = {}, 0
-        for n, terms in self._rows(X, target):
-            samples += n
-            for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(np.mean(_plain(term), dtype=np.float64)) * n
-        return mean_terms(sums, samples)
+        sums = {name: float(np.sum(term, dtype=np.float64)) for name, term in self._row_terms(X, target).items()}
+        return mean_terms(sums, len(X))
+
+
+class _RowNoise(Generator):
+    """The noise of evaluation, keyed by each row's content: a row's score depends on nothing but the row."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self, x):
+        super().__init__(0)
+        self.rows = x
+
+    def draw(self, kind, shape, dtype=np.float32, p=0.5):
+        """As `Generator.draw`, one row at a time; noise that does not run over the rows is drawn as it is there."""
+        if shape[:1] != (len(self.rows),):
+            return super().draw(kind, shape, dtype, p)
+        out, counter = np.empty(shape, dtype), self.counter
+        for i, row in enumerate(self.rows):
+            self.key, self.counter = crc32(row), counter  # 32 bits: far from the keys of training, which have 63
+            out[i] = super().draw(kind, shape[1:], dtype, p)
+        return out
 
 
 def _plain(value):
@@ -442,7 +484,10 @@ def _plain(value):
 
 
 def _in_unit_interval(X):
-    return all(np.min(part) >= 0 and np.max(part) <= 1 for part in batches(X, _ROWS * 16, dtype="float64", scale=1))
+    """Whether every value, as `batches` yields it, lies in [0, 1]; reads a chunk at a time."""
+    step = max(1, CHUNK // X.shape[1])
+    parts = (X[i : i + step] for i in range(0, len(X), step))
+    return X.dtype == np.uint8 or all(part.min() >= 0 and part.max() <= 1 for part in parts)
 
 
 def _numpy_generator(seed):

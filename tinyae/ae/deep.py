@@ -7,7 +7,9 @@ __all__ = ["DeepAutoencoder"]
 
 @variant("deep", family="deterministic", paper="Hinton and Salakhutdinov 2006", aliases=("sandwich", "multilayer"))
 class DeepAutoencoder(Autoencoder):
-    """The deep autoencoder: `Autoencoder` with hidden layers on both sides of the code.
+    """The deep autoencoder: `Autoencoder` with hidden layers around the code, x - 128 - 64 - z - 64 - 128 - x_hat.
+
+    ``loss = mean over rows and features of (x_hat - x)**2``, or of the binary cross-entropy.
 
     Differs from the paper: trained from Glorot-uniform weights at once, without pretraining by Boltzmann machines.
 

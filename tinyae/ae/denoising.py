@@ -1,7 +1,6 @@
 """Denoising: the input is spoiled, the clean one is asked for."""
 
 from .. import ops
-from ..errors import SettingError
 from .base import Autoencoder, variant
 
 __all__ = ["DenoisingAutoencoder"]
@@ -11,8 +10,8 @@ __all__ = ["DenoisingAutoencoder"]
 class DenoisingAutoencoder(Autoencoder):
     """The denoising autoencoder: x_hat = decoder(encoder(x + noise * N(0, 1))), compared with the clean x.
 
-    Fresh noise is drawn at every step. Noisy data in [0, 1] are clipped to it. ``transform`` and ``reconstruct`` add no
-    noise: give them noisy rows to have those cleaned; ``corrupt`` makes some.
+    Fresh noise is drawn at every step; if the data lie in [0, 1], the noisy ones are clipped to it. ``transform`` and
+    ``reconstruct`` add no noise: give them noisy rows to have those cleaned; ``corrupt`` makes some.
 
     Parameters (besides those of `Autoencoder`)
     ----------
@@ -29,9 +28,8 @@ class DenoisingAutoencoder(Autoencoder):
     def corrupt(self, x):
         """x with noise, of x's kind (array or Tensor). Shape: any -> same."""
         noisy = x + self.noise * ops.normal(x, generator=self.noise_)
-        return ops.clip(noisy, low=0.0, high=1.0) if self.output_activation_ == "sigmoid" else noisy
+        return ops.clip(noisy, low=0.0, high=1.0) if self.unit_interval_ else noisy
 
     def _check_settings(self):
         super()._check_settings()
-        if not self.noise >= 0:
-            raise SettingError(f"DenoisingAutoencoder: noise={self.noise!r}. Give a standard deviation of at least 0.")
+        self._check_number("noise", lambda value: value >= 0, "a standard deviation of at least 0")

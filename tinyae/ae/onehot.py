@@ -11,6 +11,8 @@ __all__ = ["OneHotAutoencoder"]
 class OneHotAutoencoder(Autoencoder):
     """The 4-2-4 encoder problem: sigmoid units, mean binary cross-entropy, momentum gradient descent on all rows at once.
 
+    ``z = sigmoid(x W + b)``, ``x_hat = sigmoid(z V + c)``, ``loss = mean of -x log x_hat - (1 - x) log(1 - x_hat)``.
+
     Weights start at N(0, 0.01**2), biases at 0. In about 19 of 20 runs the codes of the four vectors settle in four
     different corners of the unit square: the net has found binary numbers.
 

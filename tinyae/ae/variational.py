@@ -5,7 +5,7 @@ import numpy as np
 from .. import nn, ops
 from ..errors import SettingError
 from ..ops.random import Generator
-from .base import Autoencoder, variant
+from .base import Autoencoder, _numpy_generator, variant
 
 __all__ = ["BetaVAE", "VAE"]
 
@@ -39,7 +39,7 @@ class VAE(Autoencoder):
     def encode(self, x):
         """(mu, logvar) of q(z | x). Shape: (batch, features) -> (batch, n_components) twice."""
         h = self.net_.encoder(x)
-        return h[:, : self.n_components], h[:, self.n_components :]
+        return h[:, : self.n_components_], h[:, self.n_components_ :]
 
     def code(self, h):
         """A draw from q(z | x): mu + exp(logvar / 2) * epsilon."""
@@ -65,14 +65,14 @@ class VAE(Autoencoder):
         """Mean and standard deviation of q(z | x). Shape: (rows, features) -> (rows, n_components) twice."""
         X = self._check_input(X, "posterior")
         both = self._apply(X, self.net_.encoder)
-        return both[:, : self.n_components], np.exp(0.5 * both[:, self.n_components :])
+        return both[:, : self.n_components_], np.exp(0.5 * both[:, self.n_components_ :])
 
     def sample(self, n=1, random_state=None):
         """n new rows: the likelihood's mean at codes drawn from the prior N(0, 1). Shape: -> (n, features)."""
         self._check_fitted("sample")
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise SettingError(f"{type(self).__name__}.sample: n={n!r}. Give a whole number of at least 1.")
-        codes = Generator(random_state).draw("normal", (int(n), self.n_components), self.dtype)
+        codes = Generator(_numpy_generator(random_state)).draw("normal", (int(n), self.n_components_), self.dtype)
         return self.inverse_transform(codes)
 
     def make_net(self):
@@ -86,7 +86,7 @@ class VAE(Autoencoder):
         return 2.0 * (self.net_.log_sigma if self.sigma is None else np.log(np.asarray(self.sigma, self.dtype)))
 
     def _encoder_width(self):
-        return 2 * self.n_components
+        return 2 * self.n_components_
 
     def _dense(self, widths, last):
         # Both ends are linear: mu and log sigma**2 take any value, and the output's activation is the likelihood's.
@@ -97,8 +97,8 @@ class VAE(Autoencoder):
 
     def _check_settings(self):
         super()._check_settings()
-        if self.sigma is not None and not self.sigma > 0:
-            raise SettingError(f"{type(self).__name__}: sigma={self.sigma!r}. Give a positive number, or None to learn it.")
+        if self.sigma is not None:
+            self._check_number("sigma", lambda value: value > 0, "a positive number, or None to learn it")
 
 
 @variant("beta-vae", family="variational", paper="Higgins et al. 2017", aliases=("bvae",))
@@ -118,3 +118,7 @@ class BetaVAE(VAE):
     def penalise(self, h, z):
         """beta * KL(q(z | x) || N(0, 1)) per row."""
         return {"kl": self.beta * super().penalise(h, z)["kl"]}
+
+    def _check_settings(self):
+        super()._check_settings()
+        self._check_number("beta", lambda value: value >= 0, "a number of at least 0")

@@ -1,0 +1,489 @@
+"""Saved models: written whole or not at all, and read without trusting a byte."""
+
+import io
+import json
+import os
+import pickle
+import random
+import tracemalloc
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+
+import tinyae
+from tinyae import ae, files, nn
+from tinyae.errors import ModelFileError, SettingError
+from tinyae.files import writing
+
+X = np.random.default_rng(0).random((40, 6)).astype(np.float32)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return tinyae.VAE(2, hidden=(4,), max_iter=2, random_state=0).fit(X).save(tmp_path / "model.npz")
+
+
+def entries(path):
+    """{name: bytes} of the file."""
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def rewrite(path, change, compression=zipfile.ZIP_STORED):
+    """The file with its entries changed by `change`, in place."""
+    content = entries(path)
+    content = change(content) or content
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, value in content.items():
+            archive.writestr(name, value)
+    return path
+
+
+def describe(path, change):
+    """The file with its description changed by `change`, in place."""
+
+    def edit(content):
+        description = json.loads(content["model.json"])
+        change(description)
+        content["model.json"] = json.dumps(description).encode()
+
+    return rewrite(path, edit)
+
+
+def npy(array, **kwargs):
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, np.asarray(array), **kwargs)
+    return stream.getvalue()
+
+
+def refused(path, match=None, **kwargs):
+    """ModelFileError, in one sentence that names the file; the memory stays small."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError, match=match) as caught:
+            tinyae.load(path, **kwargs)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("load: ")
+    assert len(message) < 600
+    assert peak < 20e6
+    return message
+
+
+# -- writing --------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_appears_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    with writing(path, "w", encoding="utf-8") as file:
+        file.write("é")
+        assert not path.exists()
+        assert len(list(tmp_path.iterdir())) == 1, "it grows beside its place, on the same disk"
+    assert path.read_bytes() == "é".encode()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("problem", [OSError("disk full"), KeyboardInterrupt(), ValueError("a bug")])
+def test_a_failing_write_leaves_the_old_file(tmp_path, problem):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(type(problem)), writing(str(path)) as file:
+        file.write(b"new")
+        raise problem
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failing_rename_leaves_no_litter(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "replace", lambda *paths: (_ for _ in ()).throw(OSError("no")))
+    with pytest.raises(OSError, match="^no$"), writing(tmp_path / "a") as file:
+        file.write(b"new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failing_save_leaves_the_old_model(saved, monkeypatch):
+    before, model = saved.read_bytes(), tinyae.load(saved)
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np.lib.format, "write_array", full)
+    with pytest.raises(OSError, match="No space left"):
+        model.save(saved)
+    assert saved.read_bytes() == before
+    assert [p.name for p in saved.parent.iterdir()] == ["model.npz"]
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    model = tinyae.Autoencoder(2).build(6)
+    with pytest.raises(FileNotFoundError):
+        model.save(tmp_path / "missing" / "model.npz")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError):
+        model.save(tmp_path / "file" / "model.npz")
+    with pytest.raises(OSError, match="."):
+        model.save(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert not [p for p in tmp_path.parent.iterdir() if p.name.endswith(".part")]
+
+
+# -- what is in the file --------------------------------------------------------------------------------------------
+
+
+def test_the_file_is_plain(saved):
+    """Any NumPy reads it; nothing in it is pickled; equal models are equal files."""
+    with np.load(saved, allow_pickle=False) as arrays:
+        state = tinyae.load(saved).net_.state_dict()
+        assert {name for name in arrays.files if name != "model.json"} == set(state)
+        for name, value in state.items():
+            np.testing.assert_array_equal(arrays[name], value)
+    description = json.loads(entries(saved)["model.json"])
+    assert list(description) == ["format", "tinyae", "model", "settings", "own", "fitted"]
+    assert (description["format"], description["model"], description["tinyae"]) == (1, "vae", tinyae.__version__)
+    again = tinyae.load(saved)
+    again.save(saved.with_name("again.npz"))
+    assert saved.with_name("again.npz").read_bytes() == saved.read_bytes()
+
+
+def test_path_as_text_and_without_suffix(tmp_path):
+    model = tinyae.Autoencoder(2).build(6)
+    path = str(tmp_path / "model")
+    assert model.save(path) == path
+    assert os.listdir(tmp_path) == ["model"]
+    np.testing.assert_array_equal(tinyae.load(path).transform(X), model.transform(X))
+
+
+def test_settings_survive(tmp_path):
+    """NumPy's scalars as Python's, sequences as tuples; what is no plain value is left to its default."""
+    model = tinyae.VAE(
+        np.int64(3), hidden=[np.int32(5), 4], loss="gaussian", sigma=np.float32(0.5), lr=np.float64(0.01), dtype=np.dtype("float64"),
+        early_stopping=np.True_, optimizer=lambda parameters: tinyae.optim.SGD(parameters, lr=0.01), max_iter=2,
+        random_state=np.random.default_rng(0), init=lambda shape, rng, dtype: rng.standard_normal(shape), output_activation=None,
+    ).fit(X)  # fmt: skip
+    again = tinyae.load(model.save(tmp_path / "m"))
+    np.testing.assert_array_equal(again.transform(X), model.transform(X))
+    np.testing.assert_array_equal(again.score_samples(X), model.score_samples(X))
+    assert again.transform(X).dtype == np.float64
+    settings = again.get_params()
+    plain = {"n_components": 3, "hidden": (5, 4), "loss": "gaussian", "sigma": 0.5, "lr": 0.01, "dtype": "float64",
+             "early_stopping": True, "max_iter": 2, "output_activation": None}  # fmt: skip
+    assert {name: settings[name] for name in plain} == plain
+    assert all(type(settings[name]) is type(value) for name, value in plain.items())
+    assert (settings["optimizer"], settings["random_state"], settings["init"]) == ("adam", None, "glorot_uniform")
+
+
+def test_a_model_that_was_only_built(tmp_path):
+    model = tinyae.DenoisingAutoencoder(2, random_state=3).build(6)
+    again = tinyae.load(model.save(tmp_path / "m"))
+    np.testing.assert_array_equal(again.reconstruct(X), model.reconstruct(X))
+    assert not hasattr(again, "history_")
+
+
+def test_what_the_data_were_like_survives(tmp_path):
+    model = tinyae.DenoisingAutoencoder(2, max_iter=1, noise=2.0).fit(X - 3)
+    again = tinyae.load(model.save(tmp_path / "m"))
+    assert (again.output_activation_, again.unit_interval_) == ("linear", False)
+    assert np.asarray(again.corrupt(X - 3)).min() < -4
+
+
+def test_not_finite_history_survives(tmp_path):
+    model = tinyae.Autoencoder(2, max_iter=1, random_state=0).fit(X)
+    model.history_["loss"] = [np.nan, np.inf]
+    again = tinyae.load(model.save(tmp_path / "m"))
+    np.testing.assert_array_equal(again.history_["loss"], [np.nan, np.inf])
+
+
+def test_a_loaded_model_trains_like_a_new_one(saved):
+    again, fresh = tinyae.load(saved), tinyae.VAE(2, hidden=(4,), max_iter=2, random_state=0)
+    np.testing.assert_array_equal(again.fit(X).transform(X), fresh.fit(X).transform(X))
+
+
+def test_not_in_the_registry(tmp_path):
+    class Mine(tinyae.Autoencoder):
+        """Its inherited name would load as another class."""
+
+    with pytest.raises(SettingError, match=r"^save: Mine is not in ZOO\. .*variant"):
+        Mine(2).build(6).save(tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_variant_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(ae.base, "ZOO", dict(tinyae.ZOO))
+
+    @ae.variant("mine", family="test", paper="none 2000")
+    class Mine(tinyae.Autoencoder):
+        """A setting more."""
+
+        weight: float = 2.0
+
+    path = Mine(2, weight=3.0).build(6).save(tmp_path / "m")
+    assert tinyae.load(path).weight == 3.0
+
+
+def test_own_modules(tmp_path):
+    def encoder():
+        return nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 2))
+
+    def decoder():
+        return nn.Sequential(nn.Linear(2, 6), nn.Sigmoid())
+
+    model = tinyae.Autoencoder(2, encoder=encoder(), decoder=decoder(), max_iter=2, random_state=0).fit(X)
+    path = model.save(tmp_path / "m")
+    refused(path, r"encoder of its own.*load\(path, encoder=\.\.\.\)")
+    refused(path, "decoder of its own", encoder=encoder())
+    mine = encoder()
+    before = mine.state_dict()
+    again = tinyae.load(path, encoder=mine, decoder=decoder())
+    np.testing.assert_array_equal(again.reconstruct(X), model.reconstruct(X))
+    np.testing.assert_array_equal(mine.state_dict()["0.weight"], before["0.weight"])
+    refused(
+        path,
+        r"lacks the array encoder\.1\.weight|needs|shape",
+        encoder=nn.Sequential(nn.Linear(6, 2)),
+        decoder=decoder(),
+    )
+    refused(path, r"\(6, 5\).*\(6, 9\)|\(6, 9\).*\(6, 5\)", encoder=nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 2)),
+            decoder=decoder())  # fmt: skip
+    refused(path, "expected", encoder=nn.Linear(6, 3), decoder=decoder())
+    refused(path, "not a tinyae.nn.Module", encoder="encoder", decoder=decoder())
+
+
+def test_small_own_modules_over_many_features(tmp_path):
+    """The size check is of the layers that a file makes; nets handed in are there already."""
+
+    class Ends(nn.Module):
+        def forward(self, x):
+            return x[:, :2]
+
+    class Repeat(nn.Module):
+        def forward(self, z):
+            return z[:, [0] * 5000]
+
+    model = tinyae.Autoencoder(2, encoder=Ends(), decoder=Repeat()).build(5000)
+    again = tinyae.load(model.save(tmp_path / "m"), encoder=Ends(), decoder=Repeat())
+    assert again.transform(np.zeros((1, 5000))).shape == (1, 2)
+
+
+# -- what is refused ------------------------------------------------------------------------------------------------
+
+
+def test_not_there(tmp_path):
+    assert refused(tmp_path / "missing.npz", "there is no file")
+    assert refused(tmp_path, "is not a file")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this platform has no named pipes")
+def test_a_pipe_does_not_block(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    refused(tmp_path / "pipe", "is not a file")
+
+
+def test_no_permission(saved, monkeypatch):
+    def denied(*args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(saved))
+
+    monkeypatch.setattr(zipfile, "ZipFile", denied)
+    refused(saved, "cannot be read: Permission denied")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"hello", b"\x93NUMPY", pickle.dumps({"a": 1}), bytes(5000)])
+def test_no_archive(tmp_path, content):
+    (tmp_path / "m.npz").write_bytes(content)
+    refused(tmp_path / "m.npz", "is not a model saved by tinyae")
+
+
+def test_another_archive(tmp_path):
+    np.savez(tmp_path / "m.npz", a=np.zeros(3))
+    refused(tmp_path / "m.npz", r"without model\.json")
+
+
+def test_truncated(saved):
+    whole = saved.read_bytes()
+    for length in range(0, len(whole) - 1, len(whole) // 40):
+        saved.write_bytes(whole[:length])
+        refused(saved)
+
+
+def test_any_changed_byte_is_refused_or_harmless(saved):
+    """Never another error, never another shape: a checksum guards the arrays, and the rest is looked at."""
+    whole, rng = saved.read_bytes(), random.Random(0)
+    for _ in range(400):
+        spoiled = bytearray(whole)
+        for _ in range(rng.choice([1, 1, 8])):
+            spoiled[rng.randrange(len(whole))] = rng.randrange(256)
+        saved.write_bytes(spoiled)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model = tinyae.load(saved)
+        except ModelFileError as problem:
+            assert "\n" not in str(problem)
+        else:
+            assert model.transform(X).shape == (40, 2)
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compressed_members(saved, kind):
+    """A kilobyte may hold a gigabyte; ours are stored as they are."""
+    refused(rewrite(saved, lambda content: None, kind), "is compressed")
+
+
+def test_a_missing_array(saved):
+    refused(
+        rewrite(saved, lambda content: content.pop("encoder.0.weight.npy") and None),
+        r"lacks the array encoder\.0\.weight",
+    )
+
+
+@pytest.mark.parametrize(("array", "match"), [
+    (np.zeros((4, 6), np.float32), r"encoder\.0\.weight has shape \(6, 4\), the state \(4, 6\)"),
+    (np.zeros((6, 5), np.float32), "shape"),
+    (np.zeros((6, 4), np.int32), "dtype int32"),
+    (np.zeros((6, 4), "S4"), r"dtype \|S4"),
+    (np.zeros((6, 4), np.complex64), "dtype complex64"),
+    (np.zeros((6, 4), [("a", "f4")]), "dtype"),
+    (np.full((6, 4), np.nan, np.float32), r"encoder\.0\.weight holds values that are NaN or infinite"),
+    (np.full((6, 4), np.inf, np.float32), "NaN or infinite"),
+])  # fmt: skip
+def test_a_wrong_array(saved, array, match):
+    refused(rewrite(saved, lambda content: content.update({"encoder.0.weight.npy": npy(array)})), match)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (os.mkdir, (os.environ["BOMB"],))
+
+
+def test_pickles_are_not_opened(saved, tmp_path, monkeypatch):
+    monkeypatch.setenv("BOMB", str(tmp_path / "exploded"))
+    array = np.array([[Bomb()] * 4] * 6, dtype=object)
+    refused(
+        rewrite(saved, lambda content: content.update({"encoder.0.weight.npy": npy(array, allow_pickle=True)})),
+        "dtype object",
+    )
+    refused(rewrite(saved, lambda content: content.update({"encoder.0.weight.npy": pickle.dumps(Bomb())})))
+    refused(rewrite(saved, lambda content: content.update({"model.json": pickle.dumps(Bomb())})))
+    assert not (tmp_path / "exploded").exists()
+
+
+def header(shape, dtype="'<f4'", order=False):
+    text = f"{{'descr': {dtype}, 'fortran_order': {order}, 'shape': {shape}, }}".encode()
+    text += b" " * (-(len(text) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize("head", [
+    header((6, 10**15)), header((10**18, 10**18)), header((-6, -4)), header((6, 4), order=True), header((6, 4), "'|O'"), header("x"),
+    header((6, 4), "'<f4', 'more': 1"), header("(6, 4" * 9000), b"\x93NUMPY\x09\x00", b"\x93NUMPY", b"", header((6, 4)) + bytes(95),
+    header((6, 4)) + bytes(97), header((6, 4), "'>f9'"), header("(" * 3000),
+])  # fmt: skip
+def test_a_hostile_header(saved, head):
+    body = bytes(96) if len(head) in (128, 64) else b""
+    refused(rewrite(saved, lambda content: content.update({"encoder.0.weight.npy": head + body})))
+
+
+@pytest.mark.parametrize(("change", "match"), [
+    (lambda d: d.update(model="../../etc/passwd"), "Known are: .*vae"),
+    (lambda d: d.update(model="Unknown"), "holds a 'Unknown' model"),
+    (lambda d: d.update(model=["vae"]), None),
+    (lambda d: d.update(format=2, tinyae="9.1"), r"has format 2, written by tinyae 9\.1.*reads format 1.*Upgrade"),
+    (lambda d: d.update(format="1"), "format"),
+    (lambda d: d.pop("format"), None),
+    (lambda d: d.pop("model"), None),
+    (lambda d: d.pop("own"), None),
+    (lambda d: d.pop("fitted"), None),
+    (lambda d: d.pop("settings"), None),
+    (lambda d: d.update(own=["encoder"]), "encoder of its own"),
+    (lambda d: d.update(own="x"), None),
+    (lambda d: d.update(own=["net_"]), None),
+    (lambda d: d["settings"].update(evil=1, more=2), "VAE has no setting evil, more"),
+    (lambda d: d["settings"].update(__init__=1), "no setting __init__"),
+    (lambda d: d["settings"].update(n_components=10**15), "more weights than the file has"),
+    (lambda d: d["settings"].update(hidden=[10**6, 10**6]), "more weights than the file has"),
+    (lambda d: d["settings"].update(hidden=[60, 60, 60]), "more weights than the file has"),
+    (lambda d: d["settings"].update(hidden=[1] * 10**5), "more weights than the file has"),
+    (lambda d: d["settings"].update(hidden=[1] * 100), "more weights than the file has"),
+    (lambda d: d["settings"].update(n_components=1e400), None),
+    (lambda d: d["settings"].update(n_components=-3), "n_components=-3"),
+    (lambda d: d["settings"].update(n_components="2"), "n_components='2'"),
+    (lambda d: d["settings"].update(n_components=None), None),
+    (lambda d: d["settings"].update(n_components={"a": 1}), None),
+    (lambda d: d["settings"].update(n_components=3), "shape"),
+    (lambda d: d["settings"].update(hidden=5), None),
+    (lambda d: d["settings"].update(hidden="aaaa"), None),
+    (lambda d: d["settings"].update(activation="__class__"), "activation='__class__'"),
+    (lambda d: d["settings"].update(loss="nonsense"), "loss='nonsense'"),
+    (lambda d: d["settings"].update(sigma="1"), "sigma='1'"),
+    (lambda d: d["settings"].update(random_state=-1), "random_state=-1"),
+    (lambda d: d["settings"].update(encoder="x"), "encoder is a str"),
+    (lambda d: d["settings"].update(dtype="object"), "dtype='object'"),
+    (lambda d: d["fitted"].update(n_features_in_=10**12), "more weights than the file has"),
+    (lambda d: d["fitted"].update(n_features_in_=6.0), "n_features=6.0"),
+    (lambda d: d["fitted"].update(n_features_in_=7), "shape"),
+    (lambda d: d["fitted"].update(n_features_in_=0), "n_features=0"),
+    (lambda d: d["fitted"].pop("n_features_in_"), None),
+    (lambda d: d["fitted"].pop("noise"), None),
+    (lambda d: d["fitted"].update(noise=[1]), None),
+    (lambda d: d["fitted"].update(noise=["a", "b"]), None),
+    (lambda d: d["fitted"].update(output_activation_="nonsense"), "activation='nonsense'"),
+    (lambda d: d["fitted"].update(output_activation_=["relu"]), "activation="),
+    (lambda d: d["fitted"].update(history_=[1, 2]), None),
+    (lambda d: d["fitted"].update(history_={"loss": ["<script>"]}), "no number"),
+    (lambda d: d["fitted"].update(history_={"loss": 3}), None),
+])  # fmt: skip
+def test_a_hostile_description(saved, change, match):
+    refused(describe(saved, change), match)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"[]", b"null", b"3", b'"x"', b"{", b"\xff\xfe", b"[" * 100_000, b'{"format": 1}']
+)
+def test_a_description_that_is_none(saved, text):
+    refused(rewrite(saved, lambda content: content.update({"model.json": text})), "is not a model saved by tinyae")
+
+
+def test_a_huge_description(saved, monkeypatch):
+    monkeypatch.setattr(files, "_DESCRIPTION_LIMIT", 1 << 20)
+    refused(
+        rewrite(saved, lambda content: content.update({"model.json": b" " * (1 << 20) + content["model.json"]})),
+        "larger than 1 MB",
+    )
+
+
+def test_sizes_in_the_directory_are_not_believed(saved):
+    """A directory that promises a terabyte does not buy a terabyte of weights."""
+    describe(saved, lambda d: d["settings"].update(hidden=[3000, 3000]))
+    whole = bytearray(saved.read_bytes())
+    at = whole.index(b"PK\x01\x02")  # the first entry's row in the directory: sizes stand at 20 and 24
+    whole[at + 20 : at + 28] = (0xFFFF_FFF0).to_bytes(4, "little") * 2
+    saved.write_bytes(whole)
+    refused(saved, "more weights than the file has")
+
+
+def test_a_file_sets_no_attribute_of_its_choice(saved):
+    describe(saved, lambda d: d["fitted"].update(transform="x", net_="y", evil_=1, lr=99))
+    model = tinyae.load(saved)
+    assert callable(model.transform)
+    assert not hasattr(model, "evil_")
+    assert model.lr is None
+    assert model.transform(X).shape == (40, 2)
+
+
+def test_names_of_paths_are_harmless(saved, tmp_path):
+    rewrite(saved, lambda content: content.update({"../../evil.npy": b"x", "/tmp/evil": b"x", "C:\\evil": b"x"}))
+    before = sorted(p.name for p in tmp_path.parent.iterdir())
+    assert tinyae.load(saved).transform(X).shape == (40, 2)
+    assert sorted(p.name for p in tmp_path.parent.iterdir()) == before
+    assert [p.name for p in tmp_path.iterdir()] == ["model.npz"]
+
+
+def test_a_half_of_ones_own_does_not_excuse_the_other(tmp_path):
+    """With an encoder handed in, the file still decides how large the decoder is."""
+    model = tinyae.Autoencoder(2, encoder=nn.Linear(6, 2)).build(6)
+    path = describe(model.save(tmp_path / "m"), lambda d: d["settings"].update(hidden=[300, 3 * 10**4]))
+    refused(path, "more weights than the file has", encoder=nn.Linear(6, 2))
