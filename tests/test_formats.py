@@ -399,3 +399,13 @@ def test_messages_say_what_to_do(tmp_path):
             r"load_data\('.*'\): (.+?)[.;] ([A-Z].+)\.", refusal(save(tmp_path, name, data))
         ).groups()
         assert what and advice
+
+
+def test_labels_may_be_text(tmp_path):
+    path = tmp_path / "flowers.npz"
+    np.savez(path, X=np.ones((2, 3)), y=np.array(["setosa", "virginica"]))
+    X, y = formats.read(path)
+    assert X.shape == (2, 3) and y.tolist() == ["setosa", "virginica"]
+    np.savez(path, X=np.array([["a", "b"]]))
+    with pytest.raises(DataError, match="not real numbers"):
+        formats.read(path)

@@ -169,7 +169,7 @@ def _npz(file, size, where):
         label = next((name for name in LABELS if name in members), None)
         if label is None:
             return X, None
-        y = _member(archive, members[label], size, f"{where}: array {label!r}")
+        y = _member(archive, members[label], size, f"{where}: array {label!r}", kinds="biufU")
         if y.shape != X.shape[:1]:
             raise DataError(
                 f"{where}: {label} has shape {y.shape}, {chosen} has shape {X.shape}. Save one label per row."
@@ -177,14 +177,14 @@ def _npz(file, size, where):
         return X, y
 
 
-def _member(archive, info, size, where):
+def _member(archive, info, size, where, kinds="biuf"):
     # 0 is stored, 8 is deflate, which is what NumPy writes; zipfile unpacks bzip2 and LZMA in unbounded pieces.
     if info.compress_type not in (0, 8):
         raise DataError(f"{where}: is packed in a way that NumPy does not write. Save it with np.savez.")
     with archive.open(info) as stream:
         data = _take(stream, 1 << 16)
         shape, order, dtype, offset = _npy_header(bytes(data), where)
-        promised = _promise(shape, dtype, where)
+        promised = _promise(shape, dtype, where, kinds)
         # zipfile hands out at most file_size bytes, so what is left to check is whether that number is sane.
         if offset + promised != info.file_size:
             raise _broken_promise(where, shape, promised, info.file_size - offset)
@@ -276,13 +276,13 @@ def _short(text):
     return repr(text if len(text) <= 30 else text[:27] + "...") if text else "empty"
 
 
-def _promise(shape, dtype, where):
+def _promise(shape, dtype, where, kinds="biuf"):
     """Bytes that a header promises, in Python's integers: 10^18 items do not overflow. Refuses what can be no data."""
     if dtype.hasobject:
         raise DataError(
             f"{where}: holds Python objects, which are never unpickled. Save numbers: np.asarray(X, dtype=float)."
         )
-    if dtype.kind not in "biuf":
+    if dtype.kind not in kinds:
         raise DataError(f"{where}: has dtype {dtype}, not real numbers. Save integers or floats.")
     if not 1 <= len(shape) <= 32:
         raise DataError(f"{where}: has {len(shape)} axes. Save rows x features.")
