@@ -15,6 +15,7 @@ Where does my test go?
     pytest --hypothesis-profile=deep           500 examples
 """
 
+import collections
 import importlib.metadata
 import json
 import os
@@ -63,6 +64,48 @@ def pytest_report_header(config):
     return (
         f"tinyae {tinyae.__version__} from {Path(tinyae.__file__).parent}, backend {info['backend']}, ISA {info['isa']}"
     )
+
+
+# Every reason for which a test may be left out. With CI set, a run that leaves one out for another reason fails: a test
+# that is silently never run proves nothing.
+SKIPS = (
+    "the backend is NumPy: there is no C to test",
+    "the backend is C",
+    "this CPU lacks",
+    "got empty parameter set",  # the instruction sets of a backend that has none
+    "this platform",  # lacks named pipes, or a long double
+    "mprotect is POSIX's",
+    "a signal as a terminal sends it",
+    "pipes as in a shell",
+    "TINYAE_DATA is not set",
+    "bench/ is not beside tests/",
+    "there is no README.md here",
+    "could not import",  # an extra that is not installed
+)
+_skipped = collections.Counter()
+
+
+def _note_skip(report):
+    if report.skipped and isinstance(report.longrepr, tuple):
+        _skipped[report.longrepr[2].removeprefix("Skipped: ")] += 1
+
+
+pytest_runtest_logreport = pytest_collectreport = _note_skip
+
+
+def _unlisted():
+    return [reason for reason in _skipped if not reason.startswith(SKIPS)]
+
+
+def pytest_terminal_summary(terminalreporter):
+    for reason, count in sorted(_skipped.items()):
+        mark = "   NOT IN THE TABLE of tests/conftest.py" if reason in _unlisted() else ""
+        terminalreporter.write_line(f"skipped {count:4}: {reason}{mark}")
+
+
+def pytest_sessionfinish(session):
+    if os.environ.get("CI") and _unlisted():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from tinyae import kernels
 
 if kernels.info()["backend"] == "numpy":
-    pytest.skip("no C library in this installation", allow_module_level=True)
+    pytest.skip("the backend is NumPy: there is no C to test", allow_module_level=True)
 
 from tinyae._kernels import ffi, lib
 
