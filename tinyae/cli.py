@@ -7,8 +7,12 @@ Ring 8: nothing imports this.
 """
 
 import argparse
+import contextlib
 import os
+import re
+import shutil
 import sys
+import textwrap
 import time
 
 import numpy as np
@@ -18,45 +22,50 @@ from ._version import __version__
 from .ae import ZOO
 from .data import NAMES, as_float, load_data, status
 from .engine import OPS
-from .errors import DataError, MissingExtraError, SettingError, TinyaeError
-from .ops.random import Generator
+from .errors import DataError, DivergedError, MissingExtraError, SettingError, TinyaeError
 
 __all__ = ["main"]
 
 _RENAMED = {"n_components": "code", "max_iter": "epochs", "batch_size": "batch", "random_state": "seed"}
-_NOT_ON_THE_LINE = ("encoder", "decoder", "verbose")
+_NOT_ON_THE_LINE = ("encoder", "decoder", "verbose", "validation_fraction")  # something is always held out here
 _HELP = {
     "n_components": "length of the code", "hidden": "widths of the hidden layers, as 128,64; \"\" for none",
     "activation": "of the hidden layers", "code_activation": "of the code (default: as --activation)",
     "output_activation": "of the output; auto is sigmoid for data in [0, 1], else linear",
     "optimizer": "adam, adamw, sgd, momentum, nesterov, rmsprop or adadelta",
     "lr": "step size (default: the optimizer's own)", "max_iter": "passes over the data",
-    "batch_size": "rows per step", "early_stopping": "stop when the validation loss has not fallen for a while",
-    "n_iter_no_change": "... this many epochs, and restore the best",
-    "validation_fraction": "used by fit() when nothing else is held out",
+    "batch_size": "rows per step", "early_stopping": "stop when the validation loss falls no more, and keep the best",
+    "n_iter_no_change": "epochs without a better validation loss after which --early-stopping stops",
     "random_state": "of weights, batches and noise", "dtype": "float32 or float64", "init": "initialiser of the weights",
     "noise": "standard deviation of the noise on the input", "beta": "weight of the KL term",
     "sigma": "standard deviation of the Gaussian likelihood (default: learned)",
 }  # fmt: skip
-_TRAINING = ("loss", "optimizer", "lr", "max_iter", "batch_size", "early_stopping", "validation_fraction",
-             "n_iter_no_change", "random_state", "dtype", "init")  # fmt: skip
+_FILES = ("model.npz", "history.csv", "summary.json", "loss.png", "reconstructions.png", "samples.png", "latent.png")
+_TRAINING = ("loss", "optimizer", "lr", "max_iter", "batch_size", "early_stopping", "n_iter_no_change", "random_state",
+             "dtype", "init")  # fmt: skip
 
 
 def main(argv=None):
     """Run a command; returns the exit code: 0 done, 2 a problem said in one line, 130 interrupted."""
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
+        if hasattr(sys.stdout, "reconfigure"):  # a file name that the terminal cannot show is no reason to fail
+            sys.stdout.reconfigure(errors="backslashreplace")
         _suggest(argv)
-        arguments = _parser().parse_args(argv)
-        return arguments.run(arguments) or 0
+        arguments, unknown = _parser().parse_known_args(argv)
+        if unknown:
+            arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        code = arguments.run(arguments) or 0
+        sys.stdout.flush()  # here, where a closed pipe is expected, and not while Python ends
+        return code
+    except BrokenPipeError:  # `tinyae ops | head -1`; what Python still holds back goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1 if argv[:1] == ["train"] else 0  # a table that nobody reads on is done; a training is not
     except (TinyaeError, OSError, MemoryError) as problem:
-        if isinstance(problem, BrokenPipeError):  # `tinyae ops | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
         if os.environ.get("TINYAE_DEBUG"):
             raise
         text = f"out of memory: {problem}" if isinstance(problem, MemoryError) else str(problem)
-        print(f"tinyae: {' '.join(text.split())}", file=sys.stderr)
+        print(f"tinyae: {' '.join(line.strip() for line in text.splitlines())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ntinyae: interrupted.", file=sys.stderr)
@@ -67,6 +76,8 @@ def _suggest(argv):
     """An unknown variant gets the nearest known one named; argparse would list them all."""
     import difflib
 
+    if argv[:1] == ["train"] and len(argv) > 1 and argv[1].startswith("-") and argv[1] not in ("-h", "--help"):
+        raise SettingError("train: the variant comes first: tinyae train VARIANT [options]. `tinyae zoo` lists them.")
     known = {name: name for name in ZOO} | {alias: name for name, cls in ZOO.items() for alias in cls.aliases}
     if argv[:1] == ["train"] and len(argv) > 1 and not argv[1].startswith("-") and argv[1] not in known:
         near = difflib.get_close_matches(argv[1], known, 1, 0.4)
@@ -74,41 +85,70 @@ def _suggest(argv):
         raise SettingError(f"train: there is no variant {argv[1]!r}. {hint} `tinyae zoo` lists them.")
 
 
+class _Format(argparse.HelpFormatter):
+    """Wraps text to the terminal, at most 88 columns; indented lines, the examples, stay as they are."""
+
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=30, width=min(88, shutil.get_terminal_size().columns - 2))
+
+    def _fill_text(self, text, width, indent):
+        return "\n".join(line if line.startswith(" ") else textwrap.fill(line, width) for line in text.splitlines())
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line; a command without what it needs shows its help."""
+
+    def __init__(self, **settings):
+        super().__init__(formatter_class=_Format, **settings)
+        self.set_defaults(parser=self, run=_help)
+
+    def error(self, message):
+        where = self.prog.removeprefix("tinyae").strip() or "command line"
+        raise SettingError(f"{where}: {message}. `{self.prog} --help` shows what it takes.")
+
+
+def _help(arguments):
+    arguments.parser.print_help(sys.stderr)
+    return 2
+
+
 def _parser():
-    width = {"formatter_class": lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=88)}
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="tinyae", description="Train autoencoders, look at them, and see what tinyae is made of.",
-        epilog="example:\n  tinyae train vae --data mnist --code 2 --hidden 256 --epochs 10 --out runs/map", **width,
+        epilog="example:\n  tinyae train vae --data mnist --code 2 --hidden 256 --epochs 10 --out runs/map",
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"tinyae {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     train = commands.add_parser("train", help="train a variant; writes the model, its numbers and its pictures",
-                                description="Train a variant. `tinyae train VARIANT --help` shows its settings.", **width)  # fmt: skip
-    variants = train.add_subparsers(title="variants", metavar="VARIANT", required=True)
+                                description="Train a variant. `tinyae train VARIANT --help` shows its settings.")  # fmt: skip
+    variants = train.add_subparsers(title="variants", metavar="VARIANT")
     for name, cls in ZOO.items():
         summary = cls.__doc__.splitlines()[0]
         variant = variants.add_parser(
             name, aliases=list(cls.aliases), help=summary.partition(":")[0].rstrip("."), description=summary,
-            epilog=f"example:\n  tinyae train {name} --seed 1 --out runs/{name}-1", **width,
+            epilog=f"example:\n  tinyae train {name} --seed 1 --out runs/{name}-1",
         )  # fmt: skip
         _add_settings(variant, name, cls)
         variant.set_defaults(run=_train, variant=name)
 
-    info = commands.add_parser("info", help="version, backend, instruction set, and why", **width)
+    info = _add_command(commands, "info", "version, backend, instruction set, and why", _info)
     info.add_argument("--json", action="store_true", help="as JSON")
-    info.set_defaults(run=_info)
-    zoo = commands.add_parser("zoo", help="the variants: paper, class, lines of code", **width)
+    zoo = _add_command(commands, "zoo", "the variants: paper, class, lines of code", _zoo)
     zoo.add_argument("--markdown", action="store_true", help="as the table of the README")
-    zoo.set_defaults(run=_zoo)
-    ops = commands.add_parser("ops", help="the operations, and which have a C kernel", **width)
-    ops.set_defaults(run=_ops)
-    data = commands.add_parser("data", help="the datasets, and where they are; `data get NAME` downloads one", **width)
-    data.set_defaults(run=_data)
-    get = data.add_subparsers(metavar="get NAME").add_parser("get", help="download mnist or fashion-mnist", **width)
+    _add_command(commands, "ops", "the operations, and which have a C kernel", _ops)
+    data = _add_command(commands, "data", "the datasets, and where they are; `data get NAME` downloads one", _data)
+    data.usage = "tinyae data [-h] [get NAME]"
+    actions = data.add_subparsers(title="commands", metavar="COMMAND", prog="tinyae data")
+    get = _add_command(actions, "get", "download mnist or fashion-mnist into the cache folder", _get)
     get.add_argument("name", metavar="NAME", help="mnist or fashion-mnist")
     get.add_argument("--mirror", action="append", metavar="URL", help="fetch from here instead of the known mirrors")
-    get.set_defaults(run=_get)
+    return parser
+
+
+def _add_command(commands, name, text, run):
+    parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser.set_defaults(run=run)
     return parser
 
 
@@ -125,30 +165,39 @@ def _add_settings(parser, name, cls):
         if setting in _NOT_ON_THE_LINE:
             continue
         kind = annotations[setting]
-        flag = "--" + _RENAMED.get(setting, setting).replace("_", "-")
-        text = _HELP.get(setting, "")
+        text, _, none = _HELP.get(setting, "").partition(" (default: ")  # in words, what None stands for
         if setting == "loss":
             text = " or ".join(cls.losses)
         if setting == "random_state":
             value = 0
-        if "default" not in text:
-            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            text = f"{text} (default: {'none' if shown in ('', None) else shown})".strip()
-        options = {"dest": setting, "default": value, "help": text.replace("%", "%%")}
+        shown = ",".join(map(str, value)) if isinstance(value, tuple) else "no" if value is False else value
+        if value is None and none:
+            shown = none.rstrip(")")
+        text = f"{text} (default: {'none' if shown in ('', None) else shown})".strip()
+        options = {"dest": setting, "default": value}
         if kind is bool:
             options["action"] = argparse.BooleanOptionalAction
         else:
-            options["type"] = _widths if kind is tuple else kind
+            options["type"] = _widths if kind is tuple else _width if setting == "n_components" else kind
             options["metavar"] = {int: "N", float: "X", tuple: "N,N"}.get(kind, "NAME")
-        (training if setting in _TRAINING else model).add_argument(flag, **options)
+        action = (training if setting in _TRAINING else model).add_argument(_flag(setting), **options)
+        action.help = text.replace("%", "%%")  # now, because up to 3.12 a BooleanOptionalAction adds its default once more
+
+
+def _flag(setting):
+    return "--" + _RENAMED.get(setting, setting).replace("_", "-")
+
+
+def _width(text):
+    """How wide a layer is. The bound, because of twenty digits NumPy would not even say that memory is short."""
+    if text.strip().isdecimal() and 1 <= int(text) <= 10**8:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a width from 1 to {10**8:,}")
 
 
 def _widths(text):
     """"128,64" -> (128, 64); "" -> ()"""
-    try:
-        return tuple(int(part) for part in text.split(",")) if text.strip() else ()
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of widths such as 128,64") from None
+    return tuple(map(_width, text.split(","))) if text.strip() else ()
 
 
 # -- train ----------------------------------------------------------------------------------------------------------
@@ -156,6 +205,7 @@ def _widths(text):
 
 def _train(arguments):
     cls = ZOO[arguments.variant]
+    arguments.out = arguments.out or os.curdir
     settings = {name: getattr(arguments, name) for name in cls.settings() if name not in _NOT_ON_THE_LINE}
     _check_out(arguments.out)
     data = load_data(arguments.data).split()
@@ -164,7 +214,7 @@ def _train(arguments):
     model = cls(**settings, verbose=True)
     backend = kernels.info()
     if backend["backend"] == "numpy":
-        print(f"tinyae: training on NumPy alone, which is slower: {backend['why']}.", file=sys.stderr)
+        print(f"tinyae: training on NumPy alone, which is slower: {backend['why']}.", file=sys.stderr, flush=True)
     held = "nothing held out" if nothing_held_out else f"{len(X_test):,} held out"
     print(f"{arguments.variant} on {data.name}: {len(X):,} rows of {X.shape[1]} features, {held}; code "
           f"{model.n_components}; {backend['isa'] or 'NumPy'}", flush=True)  # fmt: skip
@@ -177,40 +227,63 @@ def _train(arguments):
             print("\ntinyae: interrupted before the first epoch ended; nothing was kept.", file=sys.stderr)
             return 130
         interrupted = True
+    except SettingError as problem:
+        raise SettingError(f"train {arguments.variant}: {_as_typed(str(problem), cls)}") from problem
     seconds = time.perf_counter() - started
     kept = model.best_epoch_ if interrupted or model.early_stopping else model.n_iter_
+    val_loss = model.history_["val_loss"][kept - 1]
+    if not np.isfinite(val_loss):
+        raise DivergedError(f"train: the validation loss became {val_loss}. Lower --lr, or scale the data.")
     summary = {
         "variant": arguments.variant, "settings": _plain(model.get_params()), "seed": model.random_state,
         "data": {"name": data.name, "source": data.source, "rows": len(X), "features": X.shape[1],
                  "held_out": 0 if nothing_held_out else len(X_test), "scale": data.scale},
-        "loss_definition": cls.losses[model.loss], "val_loss": model.history_["val_loss"][kept - 1],
+        "loss_definition": cls.losses[model.loss], "val_loss": val_loss,
         "loss": model.history_["loss"][kept - 1], "seconds": seconds, "epochs": model.n_iter_, "epoch_kept": kept,
         "best_epoch": model.best_epoch_, "interrupted": interrupted, "parameters": _count(model),
         "versions": _versions(), "backend": backend["backend"], "isa": backend["isa"],
     }  # fmt: skip
-    written, left_out = _write_run(arguments.out, model, data, summary)
+    try:
+        written, left_out = _write_run(arguments.out, model, data, summary)
+    except OSError as problem:
+        raise DataError(f"train: --out {arguments.out}: {problem.strerror or problem}. Files that are there are whole; "
+                        "make room, or give another folder.") from problem  # fmt: skip
     what = "on its own training rows" if nothing_held_out else f"on {len(X_test):,} held-out rows"
-    if arguments.variant == "onehot":
+    if arguments.variant == "onehot" and data.name == "onehot":
         _print_corners(model, X)
     print(f"val_loss  {summary['val_loss']:.4g}   {summary['loss_definition']}, {what}")
-    print(f"trained   {model.n_iter_:,} epochs in {seconds:.1f} s" + (
+    print(f"trained   {model.n_iter_:,} epoch{'s' if model.n_iter_ > 1 else ''} in {seconds:.1f} s" + (
         f", interrupted: epoch {kept}, the best so far, was kept" if interrupted else ""))  # fmt: skip
     print(f"wrote     {os.path.join(arguments.out, '')}: {', '.join(written)}")
     if left_out:
         print(f"left out  {left_out}")
-    print(f"next      python -c \"import tinyae; print(tinyae.load('{os.path.join(arguments.out, 'model.npz')}'))\"")
+    print(f"next      python -c \"import tinyae; print(tinyae.load({os.path.join(arguments.out, 'model.npz')!r}))\"")
     return 130 if interrupted else 0
 
 
 def _check_out(out):
     """The results' folder can be made and written to, said before the training and not after it."""
+    import tempfile
+
     place = os.path.abspath(out)
     while not os.path.lexists(place):
         place = os.path.dirname(place)
     if not os.path.isdir(place):
         raise DataError(f"train: --out {out}: {place} is a file, not a folder. Give another folder.")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise DataError(f"train: --out {out}: no permission to write in {place}. Give another folder.")
+    try:  # a file without a name: permissions, read-only disks and /proc each say no in their own way
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as problem:
+        raise DataError(f"train: --out {out}: cannot write in {place} ({problem.strerror or problem}). "
+                        "Give another folder.") from None  # fmt: skip
+    for name in _FILES:
+        if os.path.isdir(os.path.join(out, name)):
+            raise DataError(f"train: --out {out}: {name} in it is a folder. Give another folder.")
+
+
+def _as_typed(text, cls):
+    """A complaint about max_iter=0 as one about --epochs 0."""
+    names = "|".join(name for name in cls.settings() if name not in _NOT_ON_THE_LINE)
+    return re.sub(rf"\b({names})=", lambda found: _flag(found[1]) + " ", text.removeprefix(f"{cls.__name__}: "))
 
 
 def _as_fit_wants(X, scale):
@@ -223,6 +296,10 @@ def _write_run(out, model, data, summary):
     import json
 
     os.makedirs(out, exist_ok=True)
+    if os.path.exists(os.path.join(out, "summary.json")):  # an earlier run's pictures would pass for this one's
+        for name in _FILES[3:]:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(os.path.join(out, name))
     model.save(os.path.join(out, "model.npz"))
     columns = model.history_
     rows = [",".join(columns), *(",".join(map(repr, row)) for row in zip(*columns.values()))]
@@ -244,8 +321,9 @@ def _write_run(out, model, data, summary):
 
 def _pictures(model, data):
     """(file name, function that draws it) of every picture that suits this model and these data."""
-    shown = as_float(data.X_test[:12], data.scale)
-    noisy = _corrupted(model, shown)
+    shown = as_float(data.X_test[:12], data.scale, model.dtype)
+    seen = model.corrupt(shown)  # by the encoder while training
+    noisy = None if seen is shown else np.asarray(seen)
     yield "loss.png", lambda: plot.loss(model)
     yield "reconstructions.png", lambda: plot.reconstructions(model, shown, data.image_shape, noisy)
     if hasattr(model, "sample") and data.image_shape is not None:
@@ -253,17 +331,7 @@ def _pictures(model, data):
     if model.n_components == 2:
         rows = slice(0, 10_000)
         labels = None if data.y_test is None else data.y_test[rows]
-        yield "latent.png", lambda: plot.latent(model, as_float(data.X_test[rows], data.scale), labels)
-
-
-def _corrupted(model, X):
-    """What the encoder sees of X while training, or None if that is X."""
-    model.noise_, noise = Generator(model.random_state), model.noise_
-    try:
-        seen = model.corrupt(X)
-    finally:
-        model.noise_ = noise
-    return None if seen is X else np.asarray(seen)
+        yield "latent.png", lambda: plot.latent(model, as_float(data.X_test[rows], data.scale, model.dtype), labels)
 
 
 def _print_corners(model, X):
@@ -324,7 +392,6 @@ def _lines(cls):
     """Lines of code that a variant adds: its class without blank lines, comments and docstrings."""
     import ast
     import inspect
-    import textwrap
 
     source = textwrap.dedent(inspect.getsource(cls))
     skipped = set()
@@ -347,7 +414,7 @@ def _ops(arguments):
 
 
 def _data(arguments):
-    rows = [(name, f"{size / 1e6:.1f} MB" if size else "-", licence, where) for name, where, size, licence in status()]
+    rows = [(name, f"{size / 1e3:,.0f} kB" if size else "-", licence, where) for name, where, size, licence in status()]
     _print_table(("name", "size", "licence", "where"), rows)
 
 
@@ -358,6 +425,10 @@ def _get(arguments):
 
 
 def _print_table(head, rows):
+    """In columns; on a terminal the last one is wrapped."""
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    for row in (head, *rows):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+    indent = sum(widths[:-1]) + 2 * len(widths[:-1])
+    room = max(30, shutil.get_terminal_size().columns - indent) if sys.stdout.isatty() else widths[-1]
+    for *cells, last in (head, *rows):
+        start = "".join(cell.ljust(width + 2) for cell, width in zip(cells, widths))
+        print((start + f"\n{' ' * indent}".join(textwrap.wrap(last, room, break_long_words=False))).rstrip())

@@ -54,6 +54,9 @@ def download(name, folder=None, *, mirrors=None, progress=None, timeout=30.0):
             f"download({name!r}): cannot write to {folder!r} ({error.strerror or error}). "
             "Make room there, or give another folder."
         ) from None
+    finally:
+        if isinstance(progress, _Terminal):
+            progress.close()
     return folder
 
 
@@ -149,6 +152,7 @@ class _Terminal:
     def __init__(self):
         self.quiet = not (sys.stderr and sys.stderr.isatty())
         self.bar = self.tqdm = None
+        self.inside = False  # a line, without tqdm
         if not self.quiet:
             try:
                 import tqdm
@@ -164,11 +168,19 @@ class _Terminal:
             print(
                 f"\r{file} {100 * done // total:3d} %", end="\n" if done == total else "", file=sys.stderr, flush=True
             )
+            self.inside = done < total
             return
         if done == 0:
-            if self.bar is not None:  # of a mirror that failed
-                self.bar.close()
+            self.close()  # the bar of a mirror that failed
             self.bar = self.tqdm(desc=file, total=total, unit="B", unit_scale=True)
         self.bar.update(done - self.bar.n)
         if done == total:
+            self.close()
+
+    def close(self):
+        """End the line of a download that did not: what is said next begins a new one."""
+        if self.bar is not None:
             self.bar.close()
+        elif self.inside:
+            print(file=sys.stderr)
+        self.bar, self.inside = None, False

@@ -48,17 +48,25 @@ def loss(model):
     for i, name in enumerate(terms):
         colour = f"C{i}"
         axes.plot(epochs, history[name], color=colour, lw=1.2, ls="--" if validated else "-", alpha=0.7 if validated else 1,
-                  label=f"{name}, training")  # fmt: skip
+                  marker=few, ms=3, label=f"{name}, training")  # fmt: skip
         if validated:
             axes.plot(epochs, history[f"val_{name}"], color=colour, lw=1.8, marker=few, ms=3, label=f"{name}, validation")
     if validated:
         best = model.best_epoch_
         value = history["val_loss"][best - 1]
-        axes.annotate(f"{value:.4g}", (best, value), xytext=(0, 8), textcoords="offset points", ha="center", color=_GREY)
+        axes.plot(best, value, "o", color="C0", ms=5)
+        # Beside the end of the curve, or below its minimum: where it is not.
+        offset, ha, va = ((6, 0), "left", "center") if best == len(epochs) else ((0, -6), "center", "top")
+        axes.annotate(f"{value:.4g}", (best, value), offset, textcoords="offset points", ha=ha, va=va, color=_GREY)
     shown = np.concatenate([values for name, values in history.items() if name not in ("epoch", "seconds")])
-    if len(terms) == 1 and np.min(shown) > 0 and np.max(shown) > 5 * np.min(shown):
+    if len(terms) == 1 and np.min(shown) > 0 and np.max(shown) > 10 * np.min(shown):
         axes.set_yscale("log")
+        axes.yaxis.get_major_locator().set_params(subs=(1, 2, 5) if np.max(shown) < 1e4 * np.min(shown) else (1,))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
     axes.set_xlabel("epoch")
+    if len(epochs) == 1:
+        axes.set_xlim(0, 2)
     axes.set_ylabel("nats per row" if model.family == "variational" else f"loss ({model.loss})")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_title(f"{type(model).__name__}: loss while training", fontsize=11, color=_GREY)
@@ -93,6 +101,7 @@ def reconstructions(model, X, image_shape=None, corrupted=None, columns=12):
             axes.plot(rows[i], label=name, marker="o" if X.shape[1] <= 40 else None, ms=3, **_STYLES[name])
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_ylabel(f"row {i}")
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("feature")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False, fontsize=9)
     return figure
@@ -113,12 +122,15 @@ def latent(model, X, y=None):
     codes = model.transform(X)
     figure = _figure(5.4, 4.6)
     axes = figure.add_subplot()
-    style = {"s": 60 if len(codes) <= 20 else 9, "linewidths": 0, "alpha": 0.85}
-    classes = [] if y is None else np.unique(y)
-    if 0 < len(classes) <= 20:
-        for i, label in enumerate(classes):
-            axes.scatter(*codes[y == label].T, color=f"C{i}" if len(classes) <= 10 else None, label=str(label), **style)
-        axes.legend(frameon=False, fontsize=9, markerscale=2 if len(codes) > 20 else 1, loc="center left", bbox_to_anchor=(1, 0.5))
+    style = {"s": np.clip(3000 / len(codes), 4, 60), "linewidths": 0, "alpha": 0.85}
+    classes, number = (), None
+    if y is not None:
+        classes, number = np.unique(y, return_inverse=True)
+    if 0 < len(classes) <= 20:  # all at once, so that no class covers another
+        colours = 10 if len(classes) <= 10 else 20
+        points = axes.scatter(*codes.T, c=number, cmap=f"tab{colours}", vmin=-0.5, vmax=colours - 0.5, **style)
+        handles, _ = points.legend_elements(num=None)
+        axes.legend(handles, classes.tolist(), frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     else:
         axes.scatter(*codes.T, color="C0", **style)
     axes.set_xlabel("code component 0")

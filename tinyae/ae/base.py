@@ -139,7 +139,10 @@ class Autoencoder(Estimator):
     encoder: object = None
     decoder: object = None
 
-    losses = {"mse": "mean over features of (x_hat - x)**2", "bce": "mean over features of the binary cross-entropy"}
+    losses = {
+        "mse": "mean over rows and features of (x_hat - x)**2",
+        "bce": "mean over rows and features of the binary cross-entropy",
+    }
 
     # -- the sentence -----------------------------------------------------------------------------------------------
 

@@ -115,6 +115,8 @@ class BetaVAE(VAE):
 
     beta: float = 4.0
 
+    losses = {name: text.replace("+ KL", "+ beta * KL") for name, text in VAE.losses.items()}
+
     def penalise(self, h, z):
         """beta * KL(q(z | x) || N(0, 1)) per row."""
         return {"kl": self.beta * super().penalise(h, z)["kl"]}

@@ -1,0 +1,262 @@
+"""Pictures: what is drawn, read back from the figure, and that nothing of matplotlib's global state is touched."""
+
+import builtins
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tinyae
+from tinyae import plot
+from tinyae.errors import DataError, MissingExtraError
+
+matplotlib = pytest.importorskip("matplotlib")
+
+IMAGES = (4, 3)
+
+
+@pytest.fixture(scope="module")
+def X():
+    return np.random.default_rng(0).random((40, 12)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model(X):
+    return tinyae.Autoencoder(n_components=2, max_iter=3, random_state=0).fit(X[:30], validation_data=X[30:])
+
+
+@pytest.fixture(scope="module")
+def vae(X):
+    return tinyae.VAE(n_components=2, max_iter=3, random_state=0).fit(X[:30], validation_data=X[30:])
+
+
+def told(model, **history):
+    """The model with a history that is told it."""
+    import copy
+
+    model = copy.copy(model)
+    length = len(next(iter(history.values())))
+    model.history_ = {"epoch": list(range(1, length + 1)), **history, "seconds": [0.1] * length}
+    model.best_epoch_ = 1 + int(np.argmin(history.get("val_loss", history["loss"])))
+    model.n_iter_ = length
+    return model
+
+
+def curves(axes):
+    return {line.get_label(): line.get_ydata().tolist() for line in axes.lines if not line.get_label().startswith("_")}
+
+
+# -- loss -----------------------------------------------------------------------------------------------------------
+
+
+def test_loss(model):
+    figure = plot.loss(told(model, loss=[3.0, 2.0, 1.5], val_loss=[2.5, 1.8, 1.9]))
+    (axes,) = figure.axes
+    assert curves(axes) == {"loss, training": [3.0, 2.0, 1.5], "loss, validation": [2.5, 1.8, 1.9]}
+    assert [line.get_xdata().tolist() for line in axes.lines[:2]] == [[1, 2, 3]] * 2
+    (mark,) = axes.texts
+    assert (mark.get_text(), mark.xy) == ("1.8", (2, 1.8)), "the best epoch is marked"
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("loss (mse)", "epoch")
+    assert axes.get_yscale() == "linear"
+    assert [text.get_text() for text in axes.get_legend().texts] == ["loss, training", "loss, validation"]
+    assert "Autoencoder" in axes.get_title()
+
+
+def test_loss_by_terms(vae):
+    figure = plot.loss(vae)
+    (axes,) = figure.axes
+    names = ["loss", "nll", "kl"]
+    assert list(curves(axes)) == [f"{name}, {part}" for name in names for part in ("training", "validation")]
+    assert curves(axes)["kl, validation"] == vae.history_["val_kl"]
+    lines = {line.get_label(): line for line in axes.lines}
+    for name in names:
+        training, validation = lines[f"{name}, training"], lines[f"{name}, validation"]
+        assert training.get_color() == validation.get_color()
+        assert (training.get_linestyle(), validation.get_linestyle()) == ("--", "-")
+    assert len({line.get_color() for line in lines.values() if line.get_label()[0] != "_"}) == 3
+    assert axes.get_ylabel() == "nats per row"
+    assert axes.get_legend() is None and len(figure.legends) == 1, "beside the axes, where it covers no curve"
+
+
+def test_loss_without_validation(model):
+    (axes,) = plot.loss(told(model, loss=[3.0, 2.0])).axes
+    assert curves(axes) == {"loss, training": [3.0, 2.0]}
+    assert axes.lines[0].get_linestyle() == "-"
+    assert len(axes.texts) == 0
+
+
+@pytest.mark.parametrize(("values", "scale"), [([1.0, 0.2], "linear"), ([1.0, 0.01], "log"), ([2.1, 0.2], "log"), ([1.0, 0.0], "linear"), ([1.0, -5.0], "linear")])
+def test_the_scale_suits_the_values(values, scale, model):
+    figure = plot.loss(told(model, loss=values))
+    axes = figure.axes[0]
+    assert axes.get_yscale() == scale
+    plot.png(figure)  # draws
+    assert all("^" not in label.get_text() for label in axes.get_yticklabels(which="both")), "0.01, not 10^-2"
+
+
+def test_the_terms_stay_linear(model):
+    axes = plot.loss(told(model, loss=[100.0, 2.0], a=[99.0, 1.0], b=[1.0, 1.0])).axes[0]
+    assert axes.get_yscale() == "linear"
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5, 300])
+def test_epochs_are_whole_numbers(epochs, model):
+    figure = plot.loss(told(model, loss=[1.0] * epochs, val_loss=[1.0] * epochs))
+    plot.png(figure)  # draws
+    axes = figure.axes[0]
+    assert all(tick == int(tick) for tick in axes.get_xticks())
+    assert (axes.lines[0].get_marker() == "o") == (epochs <= 30)
+
+
+# -- reconstructions ------------------------------------------------------------------------------------------------
+
+
+def shown(figure, row, columns):
+    return [axes.images[0].get_array() for axes in figure.axes[row * columns : (row + 1) * columns]]
+
+
+def test_reconstructions_of_images(model, X):
+    figure = plot.reconstructions(model, X[:5], IMAGES)
+    assert len(figure.axes) == 10
+    back = model.reconstruct(X[:5])
+    for i in range(5):
+        np.testing.assert_array_equal(shown(figure, 0, 5)[i], X[i].reshape(IMAGES))
+        np.testing.assert_array_equal(shown(figure, 1, 5)[i], back[i].reshape(IMAGES))
+    assert [figure.axes[i].texts[0].get_text() for i in (0, 5)] == ["original", "reconstruction"]
+    limits = {axes.images[0].get_clim() for axes in figure.axes}
+    assert limits == {(X[:5].min(), X[:5].max())}, "one grey scale for all"
+
+
+def test_at_most_twelve_columns(model, X):
+    assert len(plot.reconstructions(model, X, IMAGES).axes) == 24
+    assert len(plot.reconstructions(model, X, IMAGES, columns=3).axes) == 6
+
+
+def test_reconstructions_of_noisy_images(model, X):
+    noisy = X[:3] + 1
+    figure = plot.reconstructions(model, X[:3], IMAGES, corrupted=noisy)
+    np.testing.assert_array_equal(shown(figure, 0, 3)[1], X[1].reshape(IMAGES))
+    np.testing.assert_array_equal(shown(figure, 1, 3)[1], noisy[1].reshape(IMAGES))
+    np.testing.assert_array_equal(shown(figure, 2, 3)[1], model.reconstruct(noisy)[1].reshape(IMAGES))
+    labels = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert labels == ["original", "noisy input", "reconstruction"]
+
+
+def test_reconstructions_of_a_table(model, X):
+    noisy = X + 1
+    figure = plot.reconstructions(model, X, corrupted=noisy)
+    assert len(figure.axes) == 4
+    for i, axes in enumerate(figure.axes):
+        expected = {"original": X[i], "noisy input": noisy[i], "reconstruction": model.reconstruct(noisy)[i]}
+        assert list(curves(axes)) == list(expected)
+        for name, row in expected.items():
+            np.testing.assert_allclose(curves(axes)[name], row, rtol=1e-6)
+    assert len(figure.legends) == 1
+    assert len(plot.reconstructions(model, X[:1]).axes) == 1
+
+
+def test_no_rows_to_reconstruct(model, X):
+    with pytest.raises(DataError, match=r"^plot.reconstructions: X has shape \(0, 12\)"):
+        plot.reconstructions(model, X[:0], IMAGES)
+
+
+# -- samples and codes ----------------------------------------------------------------------------------------------
+
+
+def test_samples(vae):
+    figure = plot.samples(vae, IMAGES, n=20, random_state=5)
+    drawn = vae.sample(20, 5)
+    assert len(figure.axes) == 24
+    pictures = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert len(pictures) == 20
+    for picture, row in zip(pictures, drawn):
+        np.testing.assert_array_equal(picture, row.reshape(IMAGES))
+    assert not any(axes.axison for axes in figure.axes)
+    assert plot.png(plot.samples(vae, IMAGES)) == plot.png(plot.samples(vae, IMAGES))
+
+
+@pytest.mark.parametrize("classes", [1, 4, 10, 15, 20])
+def test_latent(classes, model, X):
+    y = np.arange(len(X)) % classes + 3
+    figure = plot.latent(model, X, y)
+    (axes,) = figure.axes
+    (points,) = axes.collections
+    np.testing.assert_allclose(points.get_offsets(), model.transform(X), rtol=1e-6)
+    legend = axes.get_legend()
+    assert [text.get_text() for text in legend.texts] == [str(k) for k in range(3, 3 + classes)]
+    plot.png(figure)  # draws
+    colours = points.get_facecolors()
+    expected = matplotlib.colormaps["tab10" if classes <= 10 else "tab20"].colors[:classes]
+    np.testing.assert_allclose(colours[:classes, :3], expected, err_msg="the palette's colours in their order")
+    assert (colours[0] == colours[classes]).all()
+    for handle, colour in zip(legend.legend_handles, colours):
+        assert matplotlib.colors.same_color(handle.get_color()[:3], colour[:3]), "the legend shows the points' colours"
+    assert axes.get_title() == "Autoencoder: the code of 40 rows"
+
+
+@pytest.mark.parametrize("y", [None, np.linspace(0, 1, 40)], ids=["no labels", "labels that are no classes"])
+def test_latent_in_one_colour(y, model, X):
+    figure = plot.latent(model, X, y)
+    (axes,) = figure.axes
+    plot.png(figure)  # draws
+    assert axes.get_legend() is None
+    assert len(np.unique(axes.collections[0].get_facecolors(), axis=0)) == 1
+    assert len(axes.collections[0].get_offsets()) == 40
+
+
+def test_more_points_are_smaller(model, X):
+    sizes = [plot.latent(model, rows).axes[0].collections[0].get_sizes()[0] for rows in (X[:4], np.tile(X, (50, 1)))]
+    assert sizes[0] > 5 * sizes[1]
+
+
+def test_latent_needs_two_components(X):
+    model = tinyae.Autoencoder(n_components=3, max_iter=1, random_state=0).fit(X)
+    with pytest.raises(DataError, match="^plot.latent: the code has 3 components. A map needs 2.$"):
+        plot.latent(model, X)
+
+
+# -- all of them ----------------------------------------------------------------------------------------------------
+
+
+def test_every_picture_is_a_png_twice_the_same(model, vae, X):
+    for draw in (
+        lambda: plot.loss(vae),
+        lambda: plot.reconstructions(model, X, IMAGES),
+        lambda: plot.reconstructions(model, X),
+        lambda: plot.samples(vae, IMAGES),
+        lambda: plot.latent(model, X, np.arange(40) % 5),
+    ):
+        picture = plot.png(draw())
+        assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+        assert picture == plot.png(draw())
+        assert b"atplotlib" not in picture, "no version inside: equal pictures are equal bytes"
+
+
+def test_needs_matplotlib(model, monkeypatch):
+    true_import = builtins.__import__
+
+    def guarded(name, *args, **kwargs):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return true_import(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", guarded)
+    with pytest.raises(MissingExtraError, match=r'^plot: matplotlib is not installed. pip install "tinyae\[plot\]"'):
+        plot.loss(model)
+
+
+def test_leaves_matplotlib_alone():
+    """No pyplot, hence no backend chosen and no figure left open; and no matplotlib before a picture is asked for."""
+    code = (
+        "import sys, numpy as np, tinyae\n"
+        "from tinyae import plot\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "X = np.random.default_rng(0).random((9, 4))\n"
+        "model = tinyae.Autoencoder(n_components=2, max_iter=1).fit(X)\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "plot.png(plot.loss(model)), plot.png(plot.latent(model, X, np.arange(9))), plot.png(plot.reconstructions(model, X))\n"
+        "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
