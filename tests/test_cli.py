@@ -724,13 +724,19 @@ def test_plain_lines_elsewhere(tinyae_says):
     assert "\r" not in out + err
 
 
-def test_numpy_alone_says_so_and_agrees(tinyae_says):
+def test_numpy_alone_says_so_and_agrees(tinyae_says, tmp_path):
     argv = ("train", "vanilla", "--epochs", "3", "--out")
     assert tinyae_says(*argv, "here")[0] == 0
-    done = child(*argv, "there", env={"TINYAE_BACKEND": "numpy"})
+    # An installation without a compiler has no tinyae._kernels.
+    Path(tmp_path, "sitecustomize.py").write_text("import sys; sys.modules['tinyae._kernels'] = None")
+    done = child(*argv, "there", env={"PYTHONPATH": str(tmp_path), "TINYAE_BACKEND": "", "TINYAE_ISA": ""})
     assert done.returncode == 0
     said = [line for line in done.stderr.splitlines() if not line.startswith("epoch")]
-    assert said == ["tinyae: training on NumPy alone, which is slower: TINYAE_BACKEND=numpy asks for it."]
+    assert len(said) == 1, said
+    assert said[0].startswith("tinyae: training on NumPy alone, which is slower: the compiled module is not installed: ")
+    assert "install a C compiler and run pip install" in said[0]
+    asked = child(*argv, "asked", env={"TINYAE_BACKEND": "numpy"}).stderr.splitlines()
+    assert all(line.startswith("epoch") for line in asked), "who asks for NumPy need not be told"
     assert done.stdout.splitlines()[0].endswith("; NumPy")
     here, there = (json.loads(Path(name, "summary.json").read_text()) for name in ("here", "there"))
     assert (there["backend"], there["isa"]) == ("numpy", None)

@@ -213,8 +213,6 @@ def _train(arguments):
     nothing_held_out = data.X_test is data.X
     model = cls(**settings, verbose=True)
     backend = kernels.info()
-    if backend["backend"] == "numpy":
-        print(f"tinyae: training on NumPy alone, which is slower: {backend['why']}.", file=sys.stderr, flush=True)
     held = "nothing held out" if nothing_held_out else f"{len(X_test):,} held out"
     print(f"{arguments.variant} on {data.name}: {len(X):,} rows of {X.shape[1]} features, {held}; code "
           f"{model.n_components}; {backend['isa'] or 'NumPy'}", flush=True)  # fmt: skip

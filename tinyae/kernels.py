@@ -27,7 +27,7 @@ import numpy as np
 
 from .errors import BackendError
 
-__all__ = ["BACKWARD", "FORWARD", "adam", "gemm", "info", "noise", "sgd", "use_isa"]
+__all__ = ["BACKWARD", "FORWARD", "adam", "gemm", "info", "noise", "say_why_once", "sgd", "use_isa"]
 
 FORWARD = {}
 BACKWARD = {}
@@ -37,6 +37,7 @@ BACKWARD = {}
 _lib = _path = None
 _why = "TINYAE_BACKEND=numpy asks for it"
 _asked = os.environ.get("TINYAE_BACKEND", "")
+_said = False
 if _asked not in ("", "c", "numpy"):
     raise BackendError(f"tinyae: TINYAE_BACKEND={_asked!r} is no backend. Set it to 'c' or 'numpy', or unset it.")
 if _asked != "numpy":
@@ -76,6 +77,16 @@ def info():
         "compiler": _ffi.string(_lib.tae_compiler()).decode() if _lib else None,
         "path": _path,
     }
+
+
+def say_why_once():
+    """Log, at the first training of a process, that NumPy does the work and why; not if that was asked for."""
+    global _said
+    if _lib is None and _asked != "numpy" and not _said:
+        import logging  # its last resort is stderr, without a word of set-up
+
+        logging.getLogger("tinyae").warning("tinyae: training on NumPy alone, which is slower: %s.", _why)
+    _said = True
 
 
 def _set_isa(name, who):

@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 
+from . import kernels
 from .engine import no_grad
 from .errors import DivergedError
 
@@ -68,6 +69,7 @@ def train(objective, optimizer, epoch_batches, *, module, epochs, validate=None,
     (Ctrl-C in the first epoch leaves what was learned of it); the history is the exception's ``history``, the snapshot
     its ``best``.
     """
+    kernels.say_why_once()
     history, best = [], Snapshot(module)
     try:
         for epoch in range(1, epochs + 1):
