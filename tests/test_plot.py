@@ -57,6 +57,9 @@ def test_loss(model):
     assert [line.get_xdata().tolist() for line in axes.lines[:2]] == [[1, 2, 3]] * 2
     (mark,) = axes.texts
     assert (mark.get_text(), mark.xy) == ("1.8", (2, 1.8)), "the best epoch is marked"
+    assert mark.get_va() == "top", "below the curve's minimum, for there the curve is not"
+    (mark,) = plot.loss(told(model, loss=[3.0, 2.0], val_loss=[2.0, 1.0])).axes[0].texts
+    assert mark.get_ha() == "left", "beside the curve's end"
     assert (axes.get_ylabel(), axes.get_xlabel()) == ("loss (mse)", "epoch")
     assert axes.get_yscale() == "linear"
     assert [text.get_text() for text in axes.get_legend().texts] == ["loss, training", "loss, validation"]
@@ -156,6 +159,14 @@ def test_reconstructions_of_a_table(model, X):
     assert len(plot.reconstructions(model, X[:1]).axes) == 1
 
 
+def test_a_table_of_few_features():
+    X = np.eye(4)
+    model = tinyae.Autoencoder(n_components=2, max_iter=1, random_state=0).fit(X)
+    figure = plot.reconstructions(model, X)
+    plot.png(figure)  # draws
+    assert all(tick == int(tick) for tick in figure.axes[-1].get_xticks())
+
+
 def test_no_rows_to_reconstruct(model, X):
     with pytest.raises(DataError, match=r"^plot.reconstructions: X has shape \(0, 12\)"):
         plot.reconstructions(model, X[:0], IMAGES)
@@ -246,7 +257,7 @@ def test_needs_matplotlib(model, monkeypatch):
         plot.loss(model)
 
 
-def test_leaves_matplotlib_alone():
+def test_leaves_matplotlib_alone(tmp_path):
     """No pyplot, hence no backend chosen and no figure left open; and no matplotlib before a picture is asked for."""
     code = (
         "import sys, numpy as np, tinyae\n"
@@ -258,5 +269,6 @@ def test_leaves_matplotlib_alone():
         "plot.png(plot.loss(model)), plot.png(plot.latent(model, X, np.arange(9))), plot.png(plot.reconstructions(model, X))\n"
         "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    # Elsewhere than in the repository, whose tinyae/ would be imported instead of the installed one.
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

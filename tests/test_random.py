@@ -10,7 +10,7 @@ SIZES = [0, 1, 2, 3, 4, 5, 7, 8, 9, 31, 1000]
 
 
 def words(key, counter, block):
-    return [hex(word) for word in random._philox(key, counter, np.array([block], np.uint64))[0]]
+    return [hex(word) for word in random._philox(np.uint64(key), counter, np.array([block], np.uint64))[0]]
 
 
 def test_known_answers():
@@ -29,7 +29,7 @@ def test_numpy_equals_c(n, dtype):
         pytest.skip("the backend is NumPy: there is no C to test")
     for kind in ("uniform", "bernoulli", "normal"):
         numpy, c = np.full(n, np.nan, dtype), np.full(n, np.nan, dtype)
-        random._NOISE[kind](numpy, 2**63 + 12345, 2**40 + 7, 0.3)
+        numpy[:] = random._NOISE[kind](n, numpy.dtype, np.uint64(2**63 + 12345), 2**40 + 7, 0.3)
         assert kernels.noise(kind, c, 2**63 + 12345, 2**40 + 7, 0.3)
         if kind == "normal":
             assert np.all(np.abs(numpy - c) <= 4 * np.spacing(np.maximum(np.abs(numpy), 0.25).astype(dtype)))
@@ -95,3 +95,20 @@ def test_dropout():
     assert gradcheck(lambda t: ops.dropout(t, p=0.25, generator=Generator(0)), np.arange(5.0))
     with pytest.raises(errors.SettingError, match="p=1.0"):
         ops.dropout(x, p=1.0, generator=Generator(0))
+
+
+@pytest.mark.parametrize("backend", ["as installed", "numpy"])
+@pytest.mark.parametrize("kind", ["uniform", "normal", "bernoulli"])
+def test_a_key_for_each_row(backend, kind, monkeypatch):
+    """Each row is what its key alone draws, wherever it stands."""
+    on_numpy(monkeypatch, backend)
+    keys = np.array([7, 2**64 - 1, 7, 0], np.uint64)
+    for dtype in (np.float32, np.float64):
+        for shape in ((4, 5), (4, 2, 3), (4, 1), (4,)):
+            out = np.full(shape, np.nan, dtype)
+            random._fill(kind, out, keys, 9, 0.3)
+            for row, key in zip(out, keys):
+                alone = np.full(shape[1:], np.nan, dtype)
+                random._fill(kind, alone, int(key), 9, 0.3)
+                assert np.array_equal(row, alone)
+            assert np.array_equal(out[0], out[2])

@@ -54,8 +54,7 @@ class Generator:
         out = np.empty(shape, dtype)
         if out.dtype not in (np.float32, np.float64):
             raise DtypeError(f"{kind}: noise of dtype {out.dtype}. Ask for float32 or float64.")
-        if not kernels.noise(kind, out, self.key, self.counter, p):
-            _NOISE[kind](out, self.key, self.counter, p)
+        _fill(kind, out, self.key, self.counter, p)
         self.counter = (self.counter + 1) % 2**64
         return out
 
@@ -88,48 +87,58 @@ def dropout(x, *, p, generator):
 
 
 # -- the definition in NumPy ----------------------------------------------------------------------------------------
+# Everywhere a key may be an array of keys, one per row of what is drawn.
+
+
+def _fill(kind, out, key, counter, p):
+    """Noise into out, by C or by NumPy: with one key over all of it, with an array of keys each row by its own."""
+    rows = out.reshape(*np.shape(key), -1)
+    if np.ndim(key):
+        done = all([kernels.noise(kind, row, int(k), counter, p) for row, k in zip(rows, key)])
+    else:
+        done = kernels.noise(kind, rows, key, counter, p)
+    if not done:
+        rows[...] = _NOISE[kind](rows.shape[-1], out.dtype, np.asarray(key, np.uint64), counter, p)
 
 
 def _philox(key, counter, block):
-    """The words of Philox4x32-10 as uint64 below 2**32. Shape: block numbers (n,) uint64 -> (n, 4)."""
-    x0, x1 = block & _LOW, block >> _32
-    x2, x3 = (np.full(len(block), word, np.uint64) for word in (counter & 0xFFFFFFFF, counter >> 32))
-    k0, k1 = key & 0xFFFFFFFF, key >> 32
+    """The words of Philox4x32-10 as uint64 below 2**32. Shape: keys (...), block numbers (n,) uint64 -> (..., n, 4)."""
+    x0, x1, x2, x3, k0, k1 = np.broadcast_arrays(
+        block & _LOW, block >> _32, np.uint64(counter) & _LOW, np.uint64(counter) >> _32,
+        (key & _LOW)[..., None], (key >> _32)[..., None],
+    )  # fmt: skip
     for _ in range(10):
         a, b = x0 * np.uint64(0xD2511F53), x2 * np.uint64(0xCD9E8D57)
-        x0, x1, x2, x3 = (b >> _32) ^ x1 ^ np.uint64(k0), b & _LOW, (a >> _32) ^ x3 ^ np.uint64(k1), a & _LOW
-        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    return np.stack([x0, x1, x2, x3], axis=1)
+        x0, x1, x2, x3 = (b >> _32) ^ x1 ^ k0, b & _LOW, (a >> _32) ^ x3 ^ k1, a & _LOW
+        k0, k1 = (k0 + np.uint64(0x9E3779B9)) & _LOW, (k1 + np.uint64(0xBB67AE85)) & _LOW
+    return np.stack([x0, x1, x2, x3], axis=-1)
 
 
-def _uniforms(n, dtype, key, counter):
-    """float32: the upper 24 bits of one word each; float64: 53 bits of two words."""
+def _uniform(n, dtype, key, counter, p):
+    """float32: the upper 24 bits of one word each; float64: 53 bits of two words. Shape: (..., n)."""
     if dtype == np.float32:
-        words = _philox(key, counter, np.arange(-(-n // 4), dtype=np.uint64)).reshape(-1)[:n]
+        words = _philox(key, counter, np.arange(-(-n // 4), dtype=np.uint64)).reshape(*key.shape, -1)[..., :n]
         return (words >> np.uint64(8)).astype(np.float32) * np.float32(2.0**-24)
-    words = _philox(key, counter, np.arange(-(-n // 2), dtype=np.uint64)).reshape(-1, 2)[:n]
-    high, low = words[:, 0] >> np.uint64(5), words[:, 1] >> np.uint64(6)
+    words = _philox(key, counter, np.arange(-(-n // 2), dtype=np.uint64)).reshape(*key.shape, -1, 2)[..., :n, :]
+    high, low = words[..., 0] >> np.uint64(5), words[..., 1] >> np.uint64(6)
     return (high.astype(np.float64) * 2.0**26 + low.astype(np.float64)) * 2.0**-53
 
 
-def _fill_uniform(out, key, counter, p):
-    out.reshape(-1)[:] = _uniforms(out.size, out.dtype, key, counter)
+def _bernoulli(n, dtype, key, counter, p):
+    return _uniform(n, dtype, key, counter, p) < dtype.type(p)
 
 
-def _fill_bernoulli(out, key, counter, p):
-    out.reshape(-1)[:] = _uniforms(out.size, out.dtype, key, counter) < out.dtype.type(p)
-
-
-def _fill_normal(out, key, counter, p):
+def _normal(n, dtype, key, counter, p):
     """Box and Muller 1958: sqrt(-2 ln(1 - u1)) times the cosine and the sine of 2 pi u2."""
-    pairs = _uniforms(out.size + out.size % 2, out.dtype, key, counter).astype(np.float64).reshape(-1, 2)
-    radius = np.sqrt(-2.0 * np.log1p(-pairs[:, 0]))
-    quarter = np.rint(4.0 * pairs[:, 1])  # reduced exactly to an eighth of a turn: 2 pi u2 itself is rounded
-    angle = 2.0 * np.pi * (pairs[:, 1] - quarter / 4.0)
+    pairs = _uniform(n + n % 2, dtype, key, counter, p).astype(np.float64).reshape(*key.shape, -1, 2)
+    u1, u2 = pairs[..., 0], pairs[..., 1]
+    radius = np.sqrt(-2.0 * np.log1p(-u1))
+    quarter = np.rint(4.0 * u2)  # reduced exactly to an eighth of a turn: 2 pi u2 itself is rounded
+    angle = 2.0 * np.pi * (u2 - quarter / 4.0)
     radius = np.where(quarter % 4 >= 2, -radius, radius)
     odd, cos, sin = quarter % 2 == 1, np.cos(angle), np.sin(angle)
-    both = np.stack([radius * np.where(odd, -sin, cos), radius * np.where(odd, cos, sin)], axis=1)
-    out.reshape(-1)[:] = both.reshape(-1)[: out.size]
+    both = np.stack([radius * np.where(odd, -sin, cos), radius * np.where(odd, cos, sin)], axis=-1)
+    return both.reshape(*key.shape, -1)[..., :n]
 
 
-_NOISE = {"uniform": _fill_uniform, "normal": _fill_normal, "bernoulli": _fill_bernoulli}
+_NOISE = {"uniform": _uniform, "normal": _normal, "bernoulli": _bernoulli}
