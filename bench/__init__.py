@@ -1,7 +1,8 @@
-"""Benchmarks of the *installed* tinyae against its peers: ``python -m bench`` lists them, README.md says how to read them.
+"""Benchmarks of the *installed* tinyae against its peers: ``python -m bench`` lists them, README.md says how
+to read them.
 
-Not part of the wheel. ``runner`` is the parent's side (processes, turns, table, JSON), ``worker`` the child's; every other
-file with a ``run`` is a benchmark, and every file in ``peers/`` is somebody to be measured.
+Not part of the wheel. ``runner`` is the parent's side (processes, turns, table, JSON), ``worker`` the child's; every
+other file with a ``run`` is a benchmark, and every file in ``peers/`` is somebody to be measured.
 """
 
 

@@ -1,4 +1,5 @@
-"""What every benchmark stands on: peers in processes of their own, all alive together and timed in turn; table and JSON.
+"""What every benchmark stands on: peers in processes of their own, all alive together and timed in turn; table
+and JSON.
 
 Turns, because a shared machine drifts by more than the differences that matter: every ratio is taken between two things
 measured within the same second. Processes, because thread settings and loaded libraries must not leak between peers.
@@ -34,7 +35,8 @@ def options(parser):
     parser.add_argument("--peers", type=names(PEERS), default=list(PEERS), metavar="P,P",
                         help=f"of {', '.join(PEERS)}; default: all")  # fmt: skip
     parser.add_argument("--threads", type=numbers, default=sorted({1, min(2, CORES)}), metavar="N,N",
-                        help="threads per peer; one that has a single thread takes part once; default: 1,2")  # fmt: skip
+                        help="threads per peer; one that has a single thread takes part once; "
+                             "default: 1,2")  # fmt: skip
     parser.add_argument("--json", type=_writable, metavar="FILE", help="write machine, versions and all rows to FILE")
     parser.add_argument("--quick", action="store_true", help="a few seconds: shows that it works, not how fast it is")
 
@@ -84,7 +86,9 @@ def _writable(text):
 
 
 class Process:
-    """A peer at work: ``process.call("turn", 20)`` runs that method of its Task in the worker and returns the result."""
+    """A peer at work: ``process.call("turn", 20)`` runs that method of its Task
+    in the worker and returns the result.
+    """
 
     def __init__(self, name, peer, task, threads, settings):
         self.peer = name
@@ -170,7 +174,8 @@ def timed(step, steps, warm_up=2):
 def in_turn(processes, control, title, rounds=30, seconds=0.05):
     """{process: (q1, median, q3)} in microseconds, from rounds in which each, the control too, takes one `Task.turn`.
 
-    Peers take the same number of steps, hence the same path through training; the slowest needs about ``seconds`` a turn.
+    Peers take the same number of steps, hence the same path through training; the slowest needs about ``seconds`` a
+    turn.
     """
     slowest = max(np.median(process.call("turn", 3)) for process in processes)
     steps = dict.fromkeys(processes, int(np.clip(seconds * 1e6 / slowest, 2, 50)))

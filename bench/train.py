@@ -28,7 +28,9 @@ class Case(NamedTuple):
     batches: tuple
 
     def problem(self, batch, seed=0):
-        """{"x": (BATCHES, batch, features), "w0", "w1", ...}: pictures with a few causes each, Glorot weights, zero bias."""
+        """{"x": (BATCHES, batch, features), "w0", "w1", ...}: pictures with a few causes each, Glorot weights,
+        zero bias.
+        """
         rng = np.random.default_rng(seed)
         causes = rng.standard_normal((BATCHES * batch, 8)) @ rng.standard_normal((8, self.widths[0]))
         arrays = [(1 / (1 + np.exp(-causes))).reshape(BATCHES, batch, -1)]
@@ -90,7 +92,8 @@ def options(parser):
     parser.add_argument("--batch", type=runner.numbers, metavar="N,N", help="rows per step; default: 32,128,256")
     runner.options(parser)
     parser.add_argument("--peak", type=runner.positive, metavar="GFLOPS",
-                        help="the machine's float32 peak, for the lower bound; default: measured with NumPy")  # fmt: skip
+                        help="the machine's float32 peak, for the lower bound; "
+                             "default: measured with NumPy")  # fmt: skip
 
 
 def run(options):
@@ -118,7 +121,9 @@ def run(options):
 
 
 def _measure(name, batch, options, header, folder):
-    """The rows of one case at one batch size, the control's last; completes the header, and prints it the first time."""
+    """The rows of one case at one batch size, the control's last; completes the header,
+    and prints it the first time.
+    """
     problem = CASES[name].problem(batch)
     file = str(Path(folder, "problem.npz"))
     np.savez(file, **problem)
@@ -149,7 +154,9 @@ def _head(header, options, processes):
 
 
 def _agree(processes, problem, folder):
-    """{process: its loss after the last checked step}; raises Failed, naming everyone who differs from the reference."""
+    """{process: its loss after the last checked step}; raises Failed,
+    naming everyone who differs from the reference.
+    """
     reference = next((process for process in processes if process.peer == "numpy"), processes[0])
     start = [problem[name] for name in problem if name != "x"]
     losses, ends = {}, {}

@@ -22,7 +22,9 @@ HERE = Path(__file__).resolve().parent
 
 
 def adopt_bench():
-    """Make ``bench`` importable without its parent folder on the path, nor its own, where ``train`` would be a module."""
+    """Make ``bench`` importable without its parent folder on the path, nor its own,
+    where ``train`` would be a module.
+    """
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
     spec = importlib.util.spec_from_file_location("bench", HERE / "__init__.py")
     sys.modules["bench"] = importlib.util.module_from_spec(spec)

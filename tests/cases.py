@@ -322,7 +322,7 @@ SCALAR = {
     "ge": operator.ge, "abs": math.fabs, "sign": lambda x: (x > 0) - (x < 0), "exp": math.exp, "log": math.log,
     "sqrt": math.sqrt, "square": lambda x: x * x, "maximum": lambda a, b: max(a, b), "minimum": lambda a, b: min(a, b),
     "where": lambda c, a, b: a if c else b, "sigmoid": _logistic, "tanh": math.tanh, "relu": lambda x: max(x, 0.0),
-    "erf": math.erf, "gelu": lambda x: x * _phi(x), "silu": lambda x: x * _logistic(x),
+    "erf": math.erf, "erfc": math.erfc, "gelu": lambda x: x * _phi(x), "silu": lambda x: x * _logistic(x),
     "softplus": lambda x: math.log(1 + math.exp(x)),
     "leaky_relu": lambda x, *, slope: x if x > 0 else slope * x,
     "elu": lambda x, *, alpha: x if x > 0 else alpha * (math.exp(x) - 1),

@@ -1,7 +1,8 @@
-"""The benchmark runner, end to end at a tiny size: what it measures, what it refuses, what it writes. No time is asserted.
+"""The benchmark runner, end to end at a tiny size: what it measures, what it refuses, what it writes. No time
+is asserted.
 
-Each test runs a copy of bench/, so that a peer can be spoilt; a folder named tinyae beside the copy stands for the source
-folder that must not shadow the installed package.
+Each test runs a copy of bench/, so that a peer can be spoilt; a folder named tinyae beside the copy stands for the
+source folder that must not shadow the installed package.
 """
 
 import json
@@ -93,7 +94,10 @@ def test_no_arguments_list_the_benchmarks(root):
 
 
 def test_a_new_file_with_a_run_is_a_new_benchmark(root):
-    code = '"""Says hello."""\ndef options(parser):\n    parser.add_argument("name")\ndef run(options):\n    print("hello", options.name)\n'
+    code = (
+        '"""Says hello."""\ndef options(parser):\n    parser.add_argument("name")\n'
+        'def run(options):\n    print("hello", options.name)\n'
+    )
     (root / "bench" / "hello.py").write_text(code)
     assert "hello     Says hello." in bench(root).stdout
     assert bench(root, "hello", "you").stdout == "hello you\n"

@@ -36,8 +36,8 @@ def assert_same(left, right):
 
 def test_signature():
     """The names are final, and in this order."""
-    final = ["n_components", "hidden", "activation", "loss", "optimizer", "lr", "max_iter", "batch_size", "early_stopping",
-             "validation_fraction", "random_state", "verbose", "dtype"]  # fmt: skip
+    final = ["n_components", "hidden", "activation", "loss", "optimizer", "lr", "max_iter", "batch_size",
+             "early_stopping", "validation_fraction", "random_state", "verbose", "dtype"]  # fmt: skip
     for cls in ZOO.values():
         for callable_ in (cls, cls.__init__):
             parameters = inspect.signature(callable_).parameters
@@ -169,8 +169,9 @@ def test_bad_settings_are_refused_by_fit(cls, name, values):
 
 
 def test_numpy_numbers_are_numbers():
-    model = Autoencoder(np.int64(2), hidden=[np.int32(4)], max_iter=np.int16(1), batch_size=np.uint8(20), lr=np.float32(0.01),
-                        validation_fraction=np.float64(0.2), early_stopping=np.True_, random_state=np.int64(3), dtype=np.dtype("float64"))  # fmt: skip
+    model = Autoencoder(np.int64(2), hidden=[np.int32(4)], max_iter=np.int16(1), batch_size=np.uint8(20),
+                        lr=np.float32(0.01), validation_fraction=np.float64(0.2), early_stopping=np.True_,
+                        random_state=np.int64(3), dtype=np.dtype("float64"))  # fmt: skip
     assert model.fit(X).transform(X).dtype == np.float64
     assert VAE(np.int8(100), hidden=[np.int8(100)], max_iter=np.int8(1)).fit(X).transform(X).shape == (60, 100)
 
@@ -256,8 +257,9 @@ def test_bad_input(bad, error, match):
     model = small(n_components=6).fit(X)
     before = weights(model)
     calls = {
-        "fit": lambda: small().fit(bad), "transform": lambda: model.transform(bad), "reconstruct": lambda: model.reconstruct(bad),
-        "score_samples": lambda: model.score_samples(bad), "score": lambda: model.score(bad), "fit_transform": lambda: small().fit_transform(bad),
+        "fit": lambda: small().fit(bad), "transform": lambda: model.transform(bad),
+        "reconstruct": lambda: model.reconstruct(bad), "score_samples": lambda: model.score_samples(bad),
+        "score": lambda: model.score(bad), "fit_transform": lambda: small().fit_transform(bad),
         "target": lambda: model.score_samples(X[:3], target=bad), "inverse": lambda: model.inverse_transform(bad),
         "validation": lambda: small().fit(X, validation_data=bad),
     }  # fmt: skip
@@ -294,8 +296,9 @@ def test_another_number_of_features():
 
 def test_not_fitted(tmp_path):
     model = VAE()
-    calls = [lambda: model.transform(X), lambda: model.inverse_transform(X), lambda: model.reconstruct(X), lambda: model.score_samples(X),
-             lambda: model.score(X), lambda: model.posterior(X), lambda: model.sample(3), lambda: model.save(tmp_path / "m"),
+    calls = [lambda: model.transform(X), lambda: model.inverse_transform(X), lambda: model.reconstruct(X),
+             lambda: model.score_samples(X), lambda: model.score(X), lambda: model.posterior(X),
+             lambda: model.sample(3), lambda: model.save(tmp_path / "m"),
              lambda: model.get_feature_names_out()]  # fmt: skip
     for call in calls:
         with pytest.raises(NotFittedError, match=r"^VAE\.\w+: this model is not fitted\. Call fit\(X\) first\.$"):
@@ -323,8 +326,8 @@ def test_data_that_the_loss_cannot_express():
 
 
 @pytest.mark.parametrize("convert", [
-    np.ndarray.tolist, np.asfortranarray, lambda x: x.astype(np.float64), lambda x: x.astype(object), lambda x: np.repeat(x, 2, axis=0)[::2],
-    lambda x: x[::-1][::-1],
+    np.ndarray.tolist, np.asfortranarray, lambda x: x.astype(np.float64), lambda x: x.astype(object),
+    lambda x: np.repeat(x, 2, axis=0)[::2], lambda x: x[::-1][::-1],
 ], ids=["list", "fortran", "float64", "object", "strided", "negative"])  # fmt: skip
 def test_forms_of_the_same_table(convert):
     assert_same(weights(small().fit(convert(X.copy()))), weights(small().fit(X)))
@@ -616,7 +619,8 @@ def test_an_empty_net_is_a_net():
 def test_own_modules_of_the_wrong_width():
     with pytest.raises(
         ShapeError,
-        match=r"^Autoencoder: your encoder maps a row of 6 to \(3,\), expected \(2,\)\. n_components is 2, the data have 6",
+        match=r"^Autoencoder: your encoder maps a row of 6 to \(3,\), expected \(2,\)\. "
+        r"n_components is 2, the data have 6",
     ):
         small(encoder=nn.Linear(6, 3)).fit(X)
     with pytest.raises(ShapeError, match=r"your decoder maps a row of 2 to \(5,\), expected \(6,\)"):
@@ -664,14 +668,19 @@ def test_build():
 
 def test_it_is_not_imported():
     """Settings, fit, transform, save: all without scikit-learn, or inspect and json before they are needed."""
-    code = "import sys, numpy, tinyae; tinyae.VAE(2, max_iter=1).fit(numpy.eye(4)).score(numpy.eye(4)); print('sklearn' in sys.modules)"
+    code = (
+        "import sys, numpy, tinyae; tinyae.VAE(2, max_iter=1).fit(numpy.eye(4)).score(numpy.eye(4)); "
+        "print('sklearn' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 @pytest.mark.filterwarnings("ignore:Estimator .* does not inherit from:UserWarning")
 @pytest.mark.parametrize("name", sorted(ZOO))
 def test_check_estimator(name):
-    """Every check, for every variant that has a loss for any real data; the others refuse such data, which is no failure."""
+    """Every check, for every variant that has a loss for any real data; the others refuse such data, which is no
+    failure.
+    """
     pytest.importorskip("sklearn", minversion="1.6")
     from sklearn.utils.estimator_checks import check_estimator
 

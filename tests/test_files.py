@@ -161,9 +161,11 @@ def test_path_as_text_and_without_suffix(tmp_path):
 def test_settings_survive(tmp_path):
     """NumPy's scalars as Python's, sequences as tuples; what is no plain value is left to its default."""
     model = tinyae.VAE(
-        np.int64(3), hidden=[np.int32(5), 4], loss="gaussian", sigma=np.float32(0.5), lr=np.float64(0.01), dtype=np.dtype("float64"),
-        early_stopping=np.True_, optimizer=lambda parameters: tinyae.optim.SGD(parameters, lr=0.01), max_iter=2,
-        random_state=np.random.default_rng(0), init=lambda shape, rng, dtype: rng.standard_normal(shape), output_activation=None,
+        np.int64(3), hidden=[np.int32(5), 4], loss="gaussian", sigma=np.float32(0.5), lr=np.float64(0.01),
+        dtype=np.dtype("float64"), early_stopping=np.True_,
+        optimizer=lambda parameters: tinyae.optim.SGD(parameters, lr=0.01), max_iter=2,
+        random_state=np.random.default_rng(0), init=lambda shape, rng, dtype: rng.standard_normal(shape),
+        output_activation=None,
     ).fit(X)  # fmt: skip
     again = tinyae.load(model.save(tmp_path / "m"))
     np.testing.assert_array_equal(again.transform(X), model.transform(X))
@@ -247,8 +249,8 @@ def test_own_modules(tmp_path):
         encoder=nn.Sequential(nn.Linear(6, 2)),
         decoder=decoder(),
     )
-    refused(path, r"\(6, 5\).*\(6, 9\)|\(6, 9\).*\(6, 5\)", encoder=nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 2)),
-            decoder=decoder())  # fmt: skip
+    refused(path, r"\(6, 5\).*\(6, 9\)|\(6, 9\).*\(6, 5\)",
+            encoder=nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 2)), decoder=decoder())  # fmt: skip
     refused(path, "expected", encoder=nn.Linear(6, 3), decoder=decoder())
     refused(path, "not a tinyae.nn.Module", encoder="encoder", decoder=decoder())
 
@@ -378,9 +380,9 @@ def header(shape, dtype="'<f4'", order=False):
 
 
 @pytest.mark.parametrize("head", [
-    header((6, 10**15)), header((10**18, 10**18)), header((-6, -4)), header((6, 4), order=True), header((6, 4), "'|O'"), header("x"),
-    header((6, 4), "'<f4', 'more': 1"), header("(6, 4" * 9000), b"\x93NUMPY\x09\x00", b"\x93NUMPY", b"", header((6, 4)) + bytes(95),
-    header((6, 4)) + bytes(97), header((6, 4), "'>f9'"), header("(" * 3000),
+    header((6, 10**15)), header((10**18, 10**18)), header((-6, -4)), header((6, 4), order=True), header((6, 4), "'|O'"),
+    header("x"), header((6, 4), "'<f4', 'more': 1"), header("(6, 4" * 9000), b"\x93NUMPY\x09\x00", b"\x93NUMPY", b"",
+    header((6, 4)) + bytes(95), header((6, 4)) + bytes(97), header((6, 4), "'>f9'"), header("(" * 3000),
 ])  # fmt: skip
 def test_a_hostile_header(saved, head):
     body = bytes(96) if len(head) in (128, 64) else b""

@@ -109,7 +109,8 @@ def by_the_rule(a, b, isa):
     return total
 
 
-# Each line takes its own ways: tiny, edges in every direction, B in place, B packed, A packed, several blocks of k or n.
+# Each line takes its own ways: tiny, edges in every direction, B in place, B packed, A packed, several blocks of
+# k or n.
 SHAPES = [
     (1, 1, 1),
     (2, 3, 5),

@@ -1,4 +1,5 @@
-"""tinyae/kernels.py and csrc/dispatch.c: which backend, which instruction set, and that C never gets what it cannot take.
+"""tinyae/kernels.py and csrc/dispatch.c: which backend, which instruction set, and that C never gets what
+it cannot take.
 
 What the kernels compute is tested in test_kernels_math.py and test_gemm.py, and against each op's definition in
 test_ops.py.

@@ -89,7 +89,9 @@ def test_loss_without_validation(model):
     assert len(axes.texts) == 0
 
 
-@pytest.mark.parametrize(("values", "scale"), [([1.0, 0.2], "linear"), ([1.0, 0.01], "log"), ([2.1, 0.2], "log"), ([1.0, 0.0], "linear"), ([1.0, -5.0], "linear")])
+@pytest.mark.parametrize(("values", "scale"), [
+    ([1.0, 0.2], "linear"), ([1.0, 0.01], "log"), ([2.1, 0.2], "log"), ([1.0, 0.0], "linear"), ([1.0, -5.0], "linear"),
+])  # fmt: skip
 def test_the_scale_suits_the_values(values, scale, model):
     figure = plot.loss(told(model, loss=values))
     axes = figure.axes[0]
@@ -266,7 +268,8 @@ def test_leaves_matplotlib_alone(tmp_path):
         "X = np.random.default_rng(0).random((9, 4))\n"
         "model = tinyae.Autoencoder(n_components=2, max_iter=1).fit(X)\n"
         "assert 'matplotlib' not in sys.modules\n"
-        "plot.png(plot.loss(model)), plot.png(plot.latent(model, X, np.arange(9))), plot.png(plot.reconstructions(model, X))\n"
+        "plot.png(plot.loss(model)), plot.png(plot.latent(model, X, np.arange(9))), "
+        "plot.png(plot.reconstructions(model, X))\n"
         "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules\n"
     )
     # Elsewhere than in the repository, whose tinyae/ would be imported instead of the installed one.

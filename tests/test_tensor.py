@@ -294,3 +294,6 @@ def test_tree_of_something_big():
     big = (Tensor(np.ones(65), requires_grad=True) * 2.0).sum().tree().splitlines()
     assert re.search(r"#2 mul +\(65,\) +- +- ", big[2])
     assert x.grad is None
+    for _ in range(200):
+        y = y * 0.5 + (y + 1.0) * 0.5
+    assert max(map(len, y.sum().tree().splitlines())) < 400

@@ -15,6 +15,7 @@ import pytest
 import tinyae
 from tinyae import ZOO, Tensor, data, kernels, nn
 from tinyae.engine import no_grad
+from tinyae.errors import SettingError
 
 NAMES = sorted(ZOO)
 LOSSES = [(name, loss) for name in NAMES for loss in ZOO[name].losses]
@@ -453,7 +454,7 @@ def test_samples_are_decoded_draws_from_the_prior():
     assert model.sample(3, random_state=np.random.default_rng(0)).shape == (3, 64)
     assert model.sample(3, random_state=np.random.RandomState(0)).shape == (3, 64)
     for n in (0, -1, 1.5, True, "3"):
-        with pytest.raises(tinyae.errors.SettingError, match="n="):
+        with pytest.raises(SettingError, match="n="):
             model.sample(n)
 
 
@@ -577,3 +578,54 @@ def test_activations_stand_where_they_should():
     model = tinyae.Autoencoder(2, hidden=(4,), activation="tanh", code_activation="linear").build(6)
     assert kinds(model) == [["Linear", "Tanh", "Linear"], ["Linear", "Tanh", "Linear"]]
     assert kinds(tinyae.VAE(2, hidden=(4,)).build(6)) == [["Linear", "ReLU", "Linear"]] * 2
+
+
+# -- what users run into --------------------------------------------------------------------------------------------
+
+
+def test_a_scalers_rounding_does_not_leave_the_unit_interval():
+    X = digits()[0].astype(np.float64)
+    X[0, 0] = 1 + 2**-52
+    assert make("vae").fit(X).output_activation_ == "sigmoid"
+    with pytest.raises(SettingError, match="or use loss='gaussian'"):
+        make("vae").fit(X * 2)
+
+
+def test_a_refused_fit_leaves_the_model_as_it_was():
+    X = digits()[0]
+    fresh = make("vanilla").set_params(loss="bce")
+    with pytest.raises(SettingError):
+        fresh.fit(X * 5 - 2)
+    with pytest.raises(tinyae.errors.NotFittedError):
+        fresh.transform(X)
+    model = make("vanilla").fit(X)
+    codes = model.transform(X)
+    for bad in ({"lr": -1.0}, {"loss": "hinge"}):
+        with pytest.raises(SettingError):
+            model.set_params(**bad).fit(X)
+        np.testing.assert_array_equal(model.transform(X), codes)
+        model.set_params(lr=None, loss="mse")
+
+
+def test_settings_changed_after_fit_are_not_saved(tmp_path):
+    X = digits()[0]
+    model = make("vanilla").set_params(activation="tanh", verbose=False).fit(X)
+    codes = model.transform(X)
+    model.set_params(activation="relu", n_components=9, hidden=(7,)).save(tmp_path / "m.npz")
+    np.testing.assert_array_equal(tinyae.load(tmp_path / "m.npz").transform(X), codes)
+
+
+def test_bytes_of_zero_and_one_are_numbers(tmp_path):
+    X = (digits()[0] > 0.5).astype(np.uint8)
+    bits, floats = make("vanilla").fit(X), make("vanilla").fit(X.astype(np.float32))
+    np.testing.assert_array_equal(bits.transform(X), floats.transform(X.astype(np.float32)))
+    bits.save(tmp_path / "m.npz")
+    np.testing.assert_array_equal(tinyae.load(tmp_path / "m.npz").transform(X), bits.transform(X))
+    pixels = make("vanilla").fit(X * 255)
+    np.testing.assert_array_equal(pixels.transform(X * 255), floats.transform(X.astype(np.float32)))
+
+
+def test_one_callback_need_not_be_a_list():
+    seen = []
+    make("vanilla").fit(digits()[0], callbacks=lambda model, row: seen.append(row["epoch"]))
+    assert seen[0] == 1

@@ -36,9 +36,9 @@ _HELP = {
     "lr": "step size (default: the optimizer's own)", "max_iter": "passes over the data",
     "batch_size": "rows per step", "early_stopping": "stop when the validation loss falls no more, and keep the best",
     "n_iter_no_change": "epochs without a better validation loss after which --early-stopping stops",
-    "random_state": "of weights, batches and noise", "dtype": "float32 or float64", "init": "initialiser of the weights",
-    "noise": "standard deviation of the noise on the input", "beta": "weight of the KL term",
-    "sigma": "standard deviation of the Gaussian likelihood (default: learned)",
+    "random_state": "of weights, batches and noise", "dtype": "float32 or float64",
+    "init": "initialiser of the weights", "noise": "standard deviation of the noise on the input",
+    "beta": "weight of the KL term", "sigma": "standard deviation of the Gaussian likelihood (default: learned)",
 }  # fmt: skip
 _FILES = ("model.npz", "history.csv", "summary.json", "loss.png", "reconstructions.png", "samples.png", "latent.png")
 _TRAINING = ("loss", "optimizer", "lr", "max_iter", "batch_size", "early_stopping", "n_iter_no_change", "random_state",
@@ -121,7 +121,8 @@ def _parser():
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     train = commands.add_parser("train", help="train a variant; writes the model, its numbers and its pictures",
-                                description="Train a variant. `tinyae train VARIANT --help` shows its settings.")  # fmt: skip
+                                description="Train a variant. "
+                                            "`tinyae train VARIANT --help` shows its settings.")  # fmt: skip
     variants = train.add_subparsers(title="variants", metavar="VARIANT")
     for name, cls in ZOO.items():
         summary = cls.__doc__.splitlines()[0]
@@ -181,7 +182,8 @@ def _add_settings(parser, name, cls):
             options["type"] = _widths if kind is tuple else _width if setting == "n_components" else kind
             options["metavar"] = {int: "N", float: "X", tuple: "N,N"}.get(kind, "NAME")
         action = (training if setting in _TRAINING else model).add_argument(_flag(setting), **options)
-        action.help = text.replace("%", "%%")  # now, because up to 3.12 a BooleanOptionalAction adds its default once more
+        # Now, because up to 3.12 a BooleanOptionalAction adds its default once more.
+        action.help = text.replace("%", "%%")
 
 
 def _flag(setting):
@@ -255,7 +257,8 @@ def _train(arguments):
     print(f"wrote     {os.path.join(arguments.out, '')}: {', '.join(written)}")
     if left_out:
         print(f"left out  {left_out}")
-    print(f"next      python -c \"import tinyae; print(tinyae.load({os.path.join(arguments.out, 'model.npz')!r}))\"")
+    path = os.path.join(arguments.out, "model.npz")
+    print(f"next      tinyae zoo, for other variants; in Python: tinyae.load({path!r})")
     return 130 if interrupted else 0
 
 

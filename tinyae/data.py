@@ -23,8 +23,8 @@ import numpy as np
 from .errors import DataError, DataNotFoundError, DtypeError, SettingError, ShapeError
 from .formats import CHUNK, bad_values, place, read
 
-__all__ = ["DIGITS", "NAMES", "PARTS", "SOURCES", "Dataset", "Source", "as_float", "batches", "cache_dir", "load_data", "places",
-           "status"]  # fmt: skip
+__all__ = ["DIGITS", "NAMES", "PARTS", "SOURCES", "Dataset", "Source", "as_float", "batches", "cache_dir", "load_data",
+           "places", "status"]  # fmt: skip
 
 IN_MEMORY = 1 << 30  # bytes up to which holdout copies rows; a larger memory-mapped table is cut instead
 

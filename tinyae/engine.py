@@ -17,19 +17,19 @@ result's class is taken from the arguments). Read after ``errors.py``; then ``op
 Note [What the tape keeps]
     A vjp's argument names say it: ``g`` the incoming gradient, ``y`` the result, the name of an argument, of a setting,
     or ``x_shape`` for an argument's shape alone. Only what the *wanted* gradients name is kept: ``x @ w`` with a plain
-    array x keeps x and not w. Backward drops it (and says so when asked twice). Results of up to ``KEEP_SMALL`` elements
-    stay readable in ``tree()``, since 256 bytes cost nothing and a learner's numbers are that small.
+    array x keeps x and not w. Backward drops it (and says so when asked twice). Results of up to ``KEEP_SMALL``
+    elements stay readable in ``tree()``, since 256 bytes cost nothing and a learner's numbers are that small.
 
 Note [Versions]
-    Every array that is kept carries a shared write counter. What writes in place (`ops.assign`, an optimizer) advances it,
-    and backward refuses a kept array whose counter has moved: the gradient would silently be that of other numbers.
-    NumPy cannot write past the counter, because ``Tensor.data`` and ``np.asarray(var)`` are read-only views. Plain arrays
-    given as operands are the user's: they are kept as they are, without a counter.
+    Every array that is kept carries a shared write counter. What writes in place (`ops.assign`, an optimizer) advances
+    it, and backward refuses a kept array whose counter has moved: the gradient would silently be that of other numbers.
+    NumPy cannot write past the counter, because ``Tensor.data`` and ``np.asarray(var)`` are read-only views. Plain
+    arrays given as operands are the user's: they are kept as they are, without a counter.
 
 Note [Aliasing of gradients]
     A vjp may return ``g`` itself, or a view of it (add, reshape). So a gradient under way is never written to, unless
-    the engine itself made it as a sum; and a leaf takes an array over only if that array is new. Two leaves therefore
-    never share a gradient's memory, whatever the rules return.
+    the engine itself made it as a sum; and a leaf takes an array over only if that array is new, so two leaves never
+    share a gradient's memory. A rule returns a new array, g, a view of it or what was kept, and nothing it still owns.
 """
 
 from functools import wraps
@@ -43,7 +43,8 @@ from . import kernels
 from .errors import AxisError, DtypeError, GraphError, SettingError, ShapeError, TinyaeError
 from .source import at, here
 
-__all__ = ["KEEP_SMALL", "OPS", "Node", "Op", "Var", "broadcast_to", "cast", "grad", "no_grad", "op", "sum_to", "written"]
+__all__ = ["KEEP_SMALL", "OPS", "Node", "Op", "Var", "broadcast_to", "cast", "grad", "no_grad", "op", "sum_to",
+           "written"]  # fmt: skip
 
 KEEP_SMALL = 64
 OPS = {}
@@ -75,6 +76,9 @@ class no_grad:
         *self._before, _mode.recording = self._before
 
     def __call__(self, function):
+        if getattr(getattr(function, "__code__", None), "co_flags", 0) & 0x20:  # a generator's body runs later, outside
+            raise SettingError(f"no_grad: {function.__name__} is a generator. Write `with no_grad():` inside it.")
+
         @wraps(function)
         def without_grad(*args, **kwargs):
             with no_grad():
@@ -118,7 +122,10 @@ def _leaf(array, where):
 
 
 class Var:
-    """An array and, if its gradient may be wanted, the `Node` that made it. Users make a `Tensor`, which adds manners."""
+    """An array and, if its gradient may be wanted, the `Node` that made it.
+
+    Users make a `Tensor`, which adds manners.
+    """
 
     __slots__ = ("_data", "_node", "_writes", "__weakref__")
 
@@ -245,10 +252,12 @@ class Op:
         return f"<op {self.name}>"
 
     def vjp(self, which):
-        """Declare the gradient for one argument: ``@op.vjp("a")``, or ``@op.vjp`` for the first (or every variadic) one.
+        """Declare the gradient for one argument: ``@op.vjp("a")``, or ``@op.vjp`` for the first (or every variadic)
+        one.
 
         The rule maps the incoming gradient ``g`` and whatever else it names to the argument's gradient. It may use
-        operators and ops only, since it runs on arrays and on Vars alike. None stands for a gradient of zero.
+        operators and ops only, since it runs on arrays and on Vars alike, and returns a new array or g. None stands for
+        a gradient of zero.
         """
         if not isinstance(which, str):
             return self._add_rule(None if self.variadic else self.arguments[0], which)
@@ -281,7 +290,7 @@ class Op:
 
     def _recipe(self, wanted):
         """What to keep, and how each rule finds it. wanted: a bit per operand, and one past the last, which tells n."""
-        sources, rules = [], []
+        sources, rules = {}, []
         for index in range(wanted.bit_length() - 1):
             argument = None if self.variadic else self.arguments[index]
             if not wanted >> index & 1 or argument not in self.rules:
@@ -289,12 +298,11 @@ class Op:
             rule, kernel, names = self.rules[argument]
             positions = []
             for name in names:
-                source = self._source(name, index)
-                if source not in sources:
-                    sources.append(source)
-                positions.append(sources.index(source))
+                positions.append(sources.setdefault(self._source(name, index), len(sources)))
             rules.append((index, rule, kernel, tuple(positions)))
-        recipe = self._recipes[wanted] = tuple(sources), tuple(rules)
+        recipe = tuple(sources), tuple(rules)
+        if not self.variadic:  # their patterns are without number
+            self._recipes[wanted] = recipe
         return recipe
 
     def __call__(self, *args, **settings):
@@ -336,14 +344,17 @@ class Op:
 
     def _shared_counter(self, args, y):
         """The operand's write counter if the result is a view of its memory."""
-        return _counter(args[0]) if self.view and y.base is not None and isinstance(args[0], Var) else None
+        shared = self.view and isinstance(args[0], Var) and np.may_share_memory(y, args[0]._data)
+        return _counter(args[0]) if shared else None
 
     def _operand(self, value):
         if self.elementwise:
             if value.__class__ in _SCALARS:
                 return value  # weak: float32 stays float32
-            if isinstance(value, float):
-                return float(value)  # np.float64 too, else x / np.sqrt(2) would leave float32 behind the user's back
+            if isinstance(value, float) or (isinstance(value, np.generic) and value.dtype.kind in "biu"):
+                return value.item()  # np.float64 too, else x / np.sqrt(2) would leave float32 behind the user's back
+        if isinstance(value, (list, tuple)) and any(isinstance(v, Var) for v in value):
+            raise GraphError(f"{self.name}: a list of Tensors would lose their gradients. Write {self.name}(a, b).")
         return np.asarray(value)
 
     def _record(self, cls, args, arrays, parents, settings, y, wanted):
@@ -509,7 +520,9 @@ def _seed(root, g):
         return _wrap(root._result, np.ones_like(root._data), None, None)
     seed = g if isinstance(g, Var) else _wrap(root._result, np.array(g, dtype=root._data.dtype), None, None)
     if seed._data.shape != root._data.shape:
-        raise ShapeError(f"backward: g has shape {seed._data.shape}, the output {root._data.shape}. They must be equal.")
+        raise ShapeError(
+            f"backward: g has shape {seed._data.shape}, the output {root._data.shape}. They must be equal."
+        )
     return seed if seed._data.dtype == root._data.dtype else cast(seed, dtype=root._data.dtype)
 
 
@@ -528,6 +541,8 @@ def _walk(root, g, targets, retain, create):
             if any(p in useful for p in node.parents):
                 useful.add(node)
                 inner.add(node)
+    for node in nodes if inner is None else inner:
+        _check_kept(node)  # all of them first, so that a refused walk leaves the graph whole
     pending = {root._node: seed if create else seed._data}
     fresh = set()  # nodes whose pending gradient is an array nobody else holds: Note [Aliasing of gradients]
     found = {}
@@ -546,12 +561,6 @@ def _walk(root, g, targets, retain, create):
                 found[node] = _wrap(root._result, taken, history, g._writes if history and node in fresh else None)
             if g is None or node.op is None or (inner is not None and node not in inner):
                 continue
-            if node.kept is _FREED:
-                raise GraphError(
-                    f"backward: the graph was freed by an earlier backward (at {node.op.name}, {at(node.where)}). "
-                    "Pass retain_graph=True to the first one, or compute the loss anew."
-                )
-            _check_versions(node)
             if node.value is not None and not chosen and not _is_retained(node):
                 node.grad = g._data if create else g  # small: for tree(), Note [What the tape keeps]
             _contribute(node, g, pending, fresh, useful, root._result if create else None)
@@ -579,7 +588,9 @@ def _contribute(node, g, pending, fresh, useful, cls):
                 continue
         if out.shape != parent.shape:
             if not node.op.elementwise:
-                raise GraphError(f"{node.op.name}: a vjp gave shape {out.shape} for an argument of shape {parent.shape}.")
+                raise GraphError(
+                    f"{node.op.name}: a vjp gave shape {out.shape} for an argument of shape {parent.shape}."
+                )
             out = sum_to(out, shape=parent.shape)
         if out.dtype != parent.dtype:
             out = cast(out, dtype=parent.dtype)
@@ -623,7 +634,13 @@ def _is_retained(node):
     return node.grad is _RETAIN or isinstance(node.grad, Var)
 
 
-def _check_versions(node):
+def _check_kept(node):
+    """What the node kept is still there, and still what it was."""
+    if node.kept is _FREED:
+        raise GraphError(
+            f"backward: the graph was freed by an earlier backward (at {node.op.name}, {at(node.where)}). "
+            "Pass retain_graph=True to the first one, or compute the loss anew."
+        )
     for write in node.writes:
         if write is not None and write[0][0] != write[1]:
             raise GraphError(

@@ -101,29 +101,36 @@ class Estimator:
         if X.ndim != 2:
             raise ShapeError(
                 f"{where}: expected a 2D array (rows, features), {what} has shape {X.shape}. Reshape your data: "
-                + (f"{what}.reshape(len({what}), -1)." if X.ndim > 2 else f"{what}.reshape(-1, 1) or {what}.reshape(1, -1).")
+                + (
+                    f"{what}.reshape(len({what}), -1)."
+                    if X.ndim > 2
+                    else f"{what}.reshape(-1, 1) or {what}.reshape(1, -1)."
+                )
             )
-        for axis, length, minimum in ((0, len(X), "sample"), (1, X.shape[1], "feature")):
+        for length, minimum in ((len(X), "sample"), (X.shape[1], "feature")):
             if length == 0:
                 raise DataError(
                     f"{where}: Found array with 0 {minimum}(s) (shape={X.shape}) while a minimum of 1 is required."
                 )
         if features is not None and X.shape[1] != features:
             raise ShapeError(
-                f"{where}: {what} has {X.shape[1]} features, but {type(self).__name__} is expecting {features} features as input"
+                f"{where}: {what} has {X.shape[1]} features, but {type(self).__name__} is expecting {features} "
+                "features as input"
             )
         count, first = bad_values(X)
         if count:
             value = X[first]
             raise DataError(
-                f"{where}: {what} holds {count} value(s) that are NaN or infinity, the first, {value}, in row {first[0]}, "
-                f"column {first[1]}. Remove or impute them."
+                f"{where}: {what} holds {count} value(s) that are NaN or infinity, the first, {value}, "
+                f"in row {first[0]}, column {first[1]}. Remove or impute them."
             )
         return X
 
 
 class _Constructor:
-    """An ``__init__`` that stores its arguments under their names, with a true signature for scikit-learn and help()."""
+    """An ``__init__`` that stores its arguments under their names,
+    with a true signature for scikit-learn and help().
+    """
 
     __name__ = "__init__"
 

@@ -19,13 +19,15 @@ __all__ = ["load", "save", "writing"]
 
 _FORMAT = 1
 _DESCRIPTION = "model.json"
-_FITTED = ("n_features_in_", "output_activation_", "unit_interval_", "n_iter_", "best_epoch_", "history_")
+_FITTED = ("n_features_in_", "output_activation_", "unit_interval_", "bits_", "n_iter_", "best_epoch_", "history_")
 _DESCRIPTION_LIMIT = 64 << 20  # bytes; a history of a million epochs fits
 
 
 @contextmanager
 def writing(path, mode="wb", **kwargs):
-    """``with writing(path) as file``: path appears, whole, when the block ends without an error; else nothing changes."""
+    """``with writing(path) as file``: path appears, whole, when the block ends without an error;
+    else nothing changes.
+    """
     path = os.fspath(path)
     partial = f"{path}.{os.getpid()}.part"
     try:
@@ -53,13 +55,14 @@ def save(model, path):
         raise SettingError(f"save: {type(model).__name__} is not in ZOO. Enter it by the decorator tinyae.ae.variant.")
     fitted = {name: getattr(model, name) for name in _FITTED if hasattr(model, name)}
     fitted["noise"] = [model.noise_.key, model.noise_.counter]
-    settings = {name: _plain(value) for name, value in model.get_params().items()}
+    built = model.fitted_settings_  # those of today may have been changed since
+    settings = {name: _plain(value) for name, value in built.items() if name != "verbose"}
     description = {
         "format": _FORMAT,
         "tinyae": __version__,
         "model": model.zoo_name,
         "settings": {name: value for name, value in settings.items() if value is not _left_out},
-        "own": [which for which in ("encoder", "decoder") if getattr(model, which) is not None],
+        "own": [which for which in ("encoder", "decoder") if built[which] is not None],
         "fitted": fitted,
     }
     # ZipInfo has a fixed date: equal models are equal files.
@@ -149,7 +152,9 @@ def _describe(archive, path):
 def _make(description, zoo, path, encoder, decoder):
     cls = zoo.get(description["model"])
     if cls is None:
-        raise ModelFileError(f"load: {path} holds a {description['model']!r} model. Known are: {', '.join(sorted(zoo))}.")
+        raise ModelFileError(
+            f"load: {path} holds a {description['model']!r} model. Known are: {', '.join(sorted(zoo))}."
+        )
     own = {"encoder": encoder, "decoder": decoder}
     for which, module in own.items():
         if which in description["own"] and module is None:

@@ -3,9 +3,9 @@
     gradcheck(lambda x, w: ((x @ w).tanh() ** 2).sum(), x, w)
 
 The function is differentiated along random directions, against a random upstream gradient: checks that start from ones,
-or look at one element, pass over half of the usual bugs (a rule that ignores g, a transposed square matrix, scaled rows).
-Each derivative is measured by central differences on five points; where a parabola does not fit them the function has a
-kink there, and the message says so instead of blaming the rule.
+or look at one element, pass over half of the usual bugs (a rule that ignores g, a transposed square matrix, scaled
+rows). Each derivative is measured by central differences on five points; where a parabola does not fit them the
+function has a kink there, and the message says so instead of blaming the rule.
 
 Ring 3. Runs in float64; the function may take and return any shapes.
 """
@@ -54,7 +54,7 @@ def gradcheck(function, *inputs, order=1, directions=2, eps=1e-5, rtol=1e-6, ato
     floats = [i for i, x in enumerate(point) if x.dtype.kind == "f"]
     if not floats:
         raise DtypeError(f"gradcheck: no float among the {len(point)} inputs; nothing to differentiate.")
-    for k in range(directions):
+    for _ in range(directions):
         y = _evaluate(function, point, floats)[1]
         u = rng.standard_normal(y.shape)
         _check_along(lambda *xs, u=u: (function(*xs) * u).sum(), point, floats, rng, eps, rtol, atol, 1)
@@ -86,8 +86,8 @@ def _check_along(function, point, floats, rng, eps, rtol, atol, order):
     if not y.requires_grad:
         if order == 1:
             raise GradcheckError(
-                "gradcheck: the result is cut off from every input, so nothing can be checked. Look for .data, .numpy(), "
-                "detach() or no_grad() in the function."
+                "gradcheck: the result is cut off from every input, so nothing can be checked. Look for .data, "
+                ".numpy(), detach() or no_grad() in the function."
             )
         gradients = [np.zeros(x.shape) for x in wanted]  # the gradient is a constant: its measured slope must be 0 too
     else:
@@ -117,11 +117,13 @@ def _check_along(function, point, floats, rng, eps, rtol, atol, order):
     values = np.array([along(t) for t in _OFFSETS])
     if not np.array_equal(values[2], y.item(), equal_nan=True):
         raise GradcheckError(
-            f"gradcheck: not repeatable: the same point gave {y.item():.10g}, then {values[2]:.10g}. Reset noise counters "
-            "inside the function."
+            f"gradcheck: not repeatable: the same point gave {y.item():.10g}, then {values[2]:.10g}. Reset noise "
+            "counters inside the function."
         )
     if not np.all(np.isfinite(values)) or not np.isfinite(analytic):
-        raise GradcheckError(f"gradcheck: not finite here: f at five points {_line(values)}, {what} along them {analytic:.6g}.")
+        raise GradcheckError(
+            f"gradcheck: not finite here: f at five points {_line(values)}, {what} along them {analytic:.6g}."
+        )
     narrow, wide = (values[3] - values[1]) / 2.0, (values[4] - values[0]) / 4.0
     numeric = narrow + (narrow - wide) / 3.0
     noise = 16 * np.finfo(np.float64).eps * np.max(np.abs(values))
@@ -131,8 +133,8 @@ def _check_along(function, point, floats, rng, eps, rtol, atol, order):
     if _misfit(values) > allowed:
         slopes = np.diff(values)
         raise GradcheckError(
-            f"gradcheck: not differentiable here: the slope jumps from {slopes[0]:.6g} to {slopes[-1]:.6g} per step. Five "
-            f"values: {_line(values)}. Move the point away from the kink."
+            f"gradcheck: not differentiable here: the slope jumps from {slopes[0]:.6g} to {slopes[-1]:.6g} per step. "
+            f"Five values: {_line(values)}. Move the point away from the kink."
         )
     raise GradcheckError(
         f"gradcheck: the {what} along a random direction is {analytic_t:.10g} per step, measured {numeric:.10g} "

@@ -45,10 +45,17 @@ if _asked != "numpy":
         from ._kernels import ffi as _ffi
         from ._kernels import lib as _lib
     except ImportError as _problem:
-        _why = (
-            f"the compiled module is not installed: {_problem}; install a C compiler and run "
-            "pip install --force-reinstall --no-cache-dir on whatever tinyae was installed from"
-        )
+        _folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        if os.path.exists(os.path.join(_folder, "setup.py")):
+            _why = (
+                f"tinyae is imported from its source folder {_folder}, which has no compiled module and hides an "
+                "installed one; start Python in another folder, or run pip install -e . there"
+            )
+        else:
+            _why = (
+                f"the compiled module is not installed: {_problem}; install a C compiler and run "
+                "pip install --force-reinstall --no-cache-dir on whatever tinyae was installed from"
+            )
         if _asked == "c":
             raise BackendError(f"tinyae: TINYAE_BACKEND=c, but {_why}.") from None
     else:
@@ -116,8 +123,8 @@ if _asked != "numpy" and os.environ.get("TINYAE_ISA"):
 # -- memory ---------------------------------------------------------------------------------------------------------
 
 # glibc gives the free top of its heap back to the system, and taking it again costs a fault per page: up to half of a
-# training step's time, on either backend. It keeps as much as twice the largest block it has seen freed, so here is one of
-# nearly 32 MB, the most it learns from. Nobody touches it, hence it takes no memory; elsewhere it does nothing.
+# training step's time, on either backend. It keeps as much as twice the largest block it has seen freed, so here is one
+# of nearly 32 MB, the most it learns from. Nobody touches it, hence it takes no memory; elsewhere it does nothing.
 np.empty((32 << 20) - (64 << 10), np.uint8)
 
 # -- what C can take ------------------------------------------------------------------------------------------------

@@ -16,7 +16,10 @@ __all__ = ["latent", "loss", "png", "reconstructions", "samples"]
 
 _GREY = "#444444"
 _DPI = 100
-_STYLES = {"original": {"color": _GREY}, "noisy input": {"color": "C0", "lw": 0.7}, "reconstruction": {"color": "C1", "ls": "--"}}
+_STYLES = {
+    "original": {"color": _GREY}, "noisy input": {"color": "C0", "lw": 0.7},
+    "reconstruction": {"color": "C1", "ls": "--"},
+}  # fmt: skip
 
 
 def _figure(width, height):
@@ -47,10 +50,11 @@ def loss(model):
     terms = [name for name in history if name not in ("epoch", "seconds") and not name.startswith("val_")]
     for i, name in enumerate(terms):
         colour = f"C{i}"
-        axes.plot(epochs, history[name], color=colour, lw=1.2, ls="--" if validated else "-", alpha=0.7 if validated else 1,
-                  marker=few, ms=3, label=f"{name}, training")  # fmt: skip
+        axes.plot(epochs, history[name], color=colour, lw=1.2, ls="--" if validated else "-",
+                  alpha=0.7 if validated else 1, marker=few, ms=3, label=f"{name}, training")  # fmt: skip
         if validated:
-            axes.plot(epochs, history[f"val_{name}"], color=colour, lw=1.8, marker=few, ms=3, label=f"{name}, validation")
+            axes.plot(epochs, history[f"val_{name}"], color=colour, lw=1.8, marker=few, ms=3,
+                      label=f"{name}, validation")  # fmt: skip
     if validated:
         best = model.best_epoch_
         value = history["val_loss"][best - 1]
@@ -116,7 +120,10 @@ def samples(model, image_shape, n=48, random_state=0):
 
 
 def latent(model, X, y=None):
-    """The codes of X in the plane, coloured by the labels y. Needs n_components = 2. Shape: X (rows, features), y (rows,)."""
+    """The codes of X in the plane, coloured by the labels y. Needs n_components = 2.
+
+    Shape: X (rows, features), y (rows,).
+    """
     if model.n_components != 2:
         raise DataError(f"plot.latent: the code has {model.n_components} components. A map needs 2.")
     codes = model.transform(X)
@@ -153,7 +160,8 @@ def _grid(named_rows, image_shape):
         for axes in axes_row:
             axes.set_axis_off()
         for axes, row in zip(axes_row, rows):
-            axes.imshow(np.asarray(row).reshape(height, width), cmap="gray_r", vmin=low, vmax=high, interpolation="nearest")
+            axes.imshow(np.asarray(row).reshape(height, width), cmap="gray_r", vmin=low, vmax=high,
+                        interpolation="nearest")  # fmt: skip
         axes_row[0].text(-0.15, 0.5, name.strip(), transform=axes_row[0].transAxes, ha="right", va="center", fontsize=9,
                          color=_GREY)  # fmt: skip
     return figure

@@ -128,7 +128,9 @@ class Tensor(Var):
 
     def __bool__(self):
         if self._data.size != 1:
-            raise AxisError(f"bool: a Tensor of shape {self.shape} is neither true nor false. Use (t > 0).numpy().any().")
+            raise AxisError(
+                f"bool: a Tensor of shape {self.shape} is neither true nor false. Use (t > 0).numpy().any()."
+            )
         return bool(self._data.item())
 
     def __index__(self):
@@ -265,7 +267,9 @@ class Tensor(Var):
         """The values in another dtype. Gradients come back in this one's; none flows through integers or bool."""
         dtype = np.dtype(dtype)
         if dtype.kind not in "biu" and dtype not in (np.float32, np.float64):
-            raise DtypeError(f"astype: {dtype}. tinyae computes in float32 and float64; np.asarray(t) converts to others.")
+            raise DtypeError(
+                f"astype: {dtype}. tinyae computes in float32 and float64; np.asarray(t) converts to others."
+            )
         return cast(self if dtype.kind == "f" else self.detach(), dtype=dtype)
 
     # -- reductions and functions -----------------------------------------------------------------------------------
@@ -354,7 +358,8 @@ class Tensor(Var):
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         if kwargs:
             raise SettingError(
-                f"np.{ufunc.__name__}: {', '.join(kwargs)}= is not supported on Tensors. Use the operators, or np.asarray(t)."
+                f"np.{ufunc.__name__}: {', '.join(kwargs)}= is not supported on Tensors. Use the operators, "
+                "or np.asarray(t)."
             )
         function = _UFUNCS.get(ufunc.__name__) if method == "__call__" else None
         if function is not None:
@@ -406,8 +411,8 @@ _UFUNCS = {
     "maximum": ops.maximum, "minimum": ops.minimum, "multiply": ops.mul, "negative": ops.neg, "not_equal": ops.ne,
     "power": ops.pow, "sign": ops.sign, "sqrt": ops.sqrt, "square": ops.square, "subtract": ops.sub, "tanh": ops.tanh,
 }  # fmt: skip
-_FUNCTIONS = {name: getattr(Tensor, name) for name in ("argmax", "argmin", "max", "mean", "min", "reshape", "std", "sum",
-                                                       "transpose", "var")}  # fmt: skip
+_FUNCTIONS = {name: getattr(Tensor, name) for name in ("argmax", "argmin", "max", "mean", "min", "reshape", "std",
+                                                       "sum", "transpose", "var")}  # fmt: skip
 _FUNCTIONS |= {
     "amax": Tensor.max,
     "amin": Tensor.min,
@@ -453,7 +458,11 @@ def _arrays_in(answer):
 def _plain_index(index):
     if isinstance(index, tuple):
         return tuple(_plain_index(i) for i in index)
-    return index.data if isinstance(index, Var) else index
+    if isinstance(index, Var):
+        index = index._data
+    if isinstance(index, np.ndarray) or (isinstance(index, list) and index):
+        return np.array(index)  # a copy: the tape may keep it
+    return index
 
 
 # -- the graph as text ----------------------------------------------------------------------------------------------
@@ -484,7 +493,8 @@ def _tree(root, depth):
             continue
         for i in reversed(range(len(parents))):
             last = i == len(parents) - 1
-            stack.append((parents[i], below + ("`- " if last else "|- "), below + ("   " if last else "|  "), level + 1))
+            deeper = "" if len(below) > 90 else "   " if last else "|  "  # thousands of branchings would be all indent
+            stack.append((parents[i], below + ("`- " if last else "|- "), below + deeper, level + 1))
     rows.insert(0, ("op", "shape", "value", "gradient", "source"))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     return "\n".join("  ".join([*(c.ljust(w) for c, w in zip(row, widths)), row[4]]).rstrip() for row in rows)
@@ -492,7 +502,9 @@ def _tree(root, depth):
 
 def _settings(node):
     defaults = node.op.defaults if node.op else {}
-    given = ", ".join(f"{k}={v}" for k, v in (node.settings or {}).items() if not hasattr(v, "shape") and v != defaults.get(k))
+    given = ", ".join(
+        f"{k}={v}" for k, v in (node.settings or {}).items() if not hasattr(v, "shape") and v != defaults.get(k)
+    )
     return f"({given})" if given and len(given) <= 30 else ""
 
 

@@ -41,7 +41,9 @@ class Snapshot:
         self.module.load_state_dict(self.state)
 
 
-def train(objective, optimizer, epoch_batches, *, module, epochs, validate=None, patience=None, callbacks=(), progress=None):
+def train(
+    objective, optimizer, epoch_batches, *, module, epochs, validate=None, patience=None, callbacks=(), progress=None
+):
     """Minimise objective; returns (history, the best epoch's `Snapshot`).
 
     Parameters
@@ -86,7 +88,9 @@ def train(objective, optimizer, epoch_batches, *, module, epochs, validate=None,
             if progress is not None:
                 progress.epoch(row)
             stop = [callback(row) for callback in callbacks]
-            if any(s is True or s is np.True_ for s in stop) or (patience is not None and epoch - best.epoch >= patience):
+            if any(s is True or s is np.True_ for s in stop) or (
+                patience is not None and epoch - best.epoch >= patience
+            ):
                 break
     except (KeyboardInterrupt, DivergedError) as interruption:
         if best.epoch or isinstance(interruption, DivergedError):
@@ -171,7 +175,8 @@ class Progress:
         shown = {name: f"{row[name]:.4g}" for name in ("loss", "val_loss") if name in row}
         if self.tqdm is not None:
             self.tqdm.set_description(f"epoch {row['epoch']}/{self.epochs}", refresh=False)
-            self.tqdm.set_postfix(shown, refresh=False)  # drawn with the next batch: drawing may cost more than an epoch
+            # Drawn with the next batch: drawing may cost more than an epoch.
+            self.tqdm.set_postfix(shown, refresh=False)
         elif row["epoch"] % self.every == 0 or row["epoch"] in (1, self.epochs):
             elapsed = time.perf_counter() - self.started
             left = elapsed / row["epoch"] * (self.epochs - row["epoch"])

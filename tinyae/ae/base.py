@@ -83,8 +83,8 @@ class Autoencoder(Estimator):
     hidden : sequence of int
         Widths of the hidden layers from the input to the code; the decoder mirrors them.
     activation, code_activation, output_activation : str
-        Names as in ``tinyae.nn.activation``. The code's default (None) is ``activation``. The output's default "auto" is
-        sigmoid if the data lie in [0, 1], else linear.
+        Names as in ``tinyae.nn.activation``. The code's default (None) is ``activation``. The output's default "auto"
+        is sigmoid if the data lie in [0, 1], else linear.
     loss : str
         "mse", or "bce" for data in [0, 1].
     optimizer : str or callable
@@ -116,7 +116,8 @@ class Autoencoder(Estimator):
     n_iter_, best_epoch_ : int
     n_features_in_ : int
 
-    Shape: X (rows, features) -> codes (rows, n_components). uint8 data are divided by 255 on the fly.
+    Shape: X (rows, features) -> codes (rows, n_components). uint8 data are divided by 255 on the fly, unless fit saw
+    nothing but 0 and 1.
     """
 
     n_components: int = 16
@@ -169,7 +170,10 @@ class Autoencoder(Estimator):
         return h
 
     def decode(self, z):
-        """The decoder's output a; the reconstruction is output_activation(a). Shape: (batch, n_components) -> (batch, features)."""
+        """The decoder's output a; the reconstruction is output_activation(a).
+
+        Shape: (batch, n_components) -> (batch, features).
+        """
         return self.net_.decoder(z)
 
     def compare(self, a, target):
@@ -188,7 +192,8 @@ class Autoencoder(Estimator):
         if not isinstance(n_features, (int, np.integer)) or n_features < 1:
             raise SettingError(f"{type(self).__name__}.build: n_features={n_features!r}. Give a positive whole number.")
         self.n_features_in_, self.n_components_ = int(n_features), int(self.n_components)
-        self.unit_interval_ = True
+        self.unit_interval_, self.bits_ = True, False
+        self.fitted_settings_ = self.get_params()
         self._init_rng, self._batch_rng, noise = _numpy_generator(self.random_state).spawn(3)
         self.noise_ = Generator(noise)
         self.output_activation_ = self._resolve_output(True)
@@ -224,9 +229,22 @@ class Autoencoder(Estimator):
         callbacks : sequence of callable, optional
             Each called with (model, row of the history) after every epoch; returning True ends the training.
         """
+        before = dict(vars(self))
+        try:
+            return self._fit(X, target, validation_data, [callbacks] if callable(callbacks) else callbacks or ())
+        except (KeyboardInterrupt, DivergedError):
+            raise  # with the best state so far
+        except BaseException:  # refused: the model is what it was
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _fit(self, X, target, validation_data, callbacks):
         X = self._check_table(X, "fit")
-        target = self._check_target(X, target, "fit")
         self.build(X.shape[1])
+        self.bits_ = bool(X.dtype == np.uint8 and _extremes(X)[1] <= 1)
+        X = self._as_bits(X)
+        target = self._check_target(X, target, "fit")
         self.unit_interval_ = _in_unit_interval(X)
         bounded = self.unit_interval_ if target is None else _in_unit_interval(target)
         self.output_activation_ = self._resolve_output(bounded)
@@ -245,7 +263,7 @@ class Autoencoder(Estimator):
                 epochs=epochs,
                 validate=validate,
                 patience=self.n_iter_no_change if self.early_stopping else None,
-                callbacks=[lambda row, f=f: f(self, row) for f in callbacks or ()],
+                callbacks=[lambda row, f=f: f(self, row) for f in callbacks],
                 progress=Progress(epochs, -(-len(X) // batch_size)) if self.verbose else None,
             )
         except (KeyboardInterrupt, DivergedError) as interruption:
@@ -381,11 +399,14 @@ class Autoencoder(Estimator):
                 raise SettingError(f"{name}: {setting}{str(problem).removeprefix('activation')}") from None
 
     def _resolve_output(self, bounded):
-        """The output activation's name; refuses data that leave [0, 1] (not bounded) if the loss cannot express them."""
+        """The output activation's name; refuses data that leave [0, 1] (not bounded)
+        if the loss cannot express them.
+        """
         if not bounded and self.loss not in self._unbounded_losses():
+            others = " or ".join(map(repr, self._unbounded_losses()))
             raise SettingError(
                 f"{type(self).__name__}: loss={self.loss!r} compares probabilities, and the data leave [0, 1]. "
-                "Scale them (for instance with sklearn.preprocessing.MinMaxScaler), or use loss='mse'."
+                f"Scale them (for instance with sklearn.preprocessing.MinMaxScaler), or use loss={others}."
             )
         if self.decoder is not None:
             return "linear"
@@ -398,12 +419,16 @@ class Autoencoder(Estimator):
 
     def _check_input(self, X, action):
         self._check_fitted(action)
-        return self._check_table(X, action, self.n_features_in_)
+        return self._as_bits(self._check_table(X, action, self.n_features_in_))
+
+    def _as_bits(self, X):
+        """Bytes that were 0 and 1 when the model was fitted are numbers, not pixels to be divided by 255."""
+        return X.view(np.int8) if self.bits_ and X.dtype == np.uint8 else X
 
     def _check_target(self, X, target, where):
         if target is None:
             return None
-        target = self._check_table(target, where, what="target")
+        target = self._as_bits(self._check_table(target, where, what="target"))
         if target.shape != X.shape:
             raise ShapeError(
                 f"{type(self).__name__}.{where}: target has shape {target.shape}, X has {X.shape}. They must be equal."
@@ -417,7 +442,7 @@ class Autoencoder(Estimator):
             if len(pair) != 2:
                 what = f"validation_data is a tuple of {len(pair)}"
                 raise ShapeError(f"{type(self).__name__}.fit: {what}. Give (X, target).")
-            X_val = self._check_table(pair[0], "fit", X.shape[1], "validation_data")
+            X_val = self._as_bits(self._check_table(pair[0], "fit", X.shape[1], "validation_data"))
             target_val = self._check_target(X_val, pair[1], "fit: validation_data")
             self._resolve_output(_in_unit_interval(X_val if target_val is None else target_val))
             return X, target, (X_val, target_val)
@@ -475,10 +500,16 @@ def _plain(value):
 
 
 def _in_unit_interval(X):
-    """Whether every value, as `batches` yields it, lies in [0, 1]; reads a chunk at a time."""
+    """Whether every value, as `batches` yields it, lies in [0, 1], but for a scaler's rounding."""
+    low, high = (0, 1) if X.dtype == np.uint8 else _extremes(X)
+    return bool(low >= -1e-6 and high <= 1 + 1e-6)
+
+
+def _extremes(X):
+    """The least and the largest value; reads a chunk at a time."""
     step = max(1, CHUNK // X.shape[1])
-    parts = (X[i : i + step] for i in range(0, len(X), step))
-    return X.dtype == np.uint8 or all(part.min() >= 0 and part.max() <= 1 for part in parts)
+    pairs = [(part.min(), part.max()) for part in (X[i : i + step] for i in range(0, len(X), step))]
+    return min(low for low, _ in pairs), max(high for _, high in pairs)
 
 
 def _numpy_generator(seed):

@@ -9,7 +9,7 @@ __all__ = ["OneHotAutoencoder"]
 
 @variant("onehot", family="deterministic", paper="Rumelhart, Hinton and Williams 1986", aliases=("4-2-4", "toy"))
 class OneHotAutoencoder(Autoencoder):
-    """The 4-2-4 encoder problem: sigmoid units, mean binary cross-entropy, momentum gradient descent on all rows at once.
+    """The 4-2-4 encoder problem: sigmoid units, mean binary cross-entropy, gradient descent on all rows at once.
 
     ``z = sigmoid(x W + b)``, ``x_hat = sigmoid(z V + c)``, ``loss = mean of -x log x_hat - (1 - x) log(1 - x_hat)``.
 
@@ -29,6 +29,9 @@ class OneHotAutoencoder(Autoencoder):
     init: str = "normal"
 
     def corners(self, X):
-        """(the codes rounded to 0 or 1, whether they are all different). Shape: (rows, features) -> (rows, n_components)."""
+        """(the codes rounded to 0 or 1, whether they are all different).
+
+        Shape: (rows, features) -> (rows, n_components).
+        """
         corners = np.round(self.transform(X)).astype(int)
         return corners, len({tuple(row) for row in corners.tolist()}) == len(corners)

@@ -14,8 +14,8 @@ __all__ = ["BetaVAE", "VAE"]
 class VAE(Autoencoder):
     """The variational autoencoder: minimises -ELBO = E[-log p(x | z)] + KL(q(z | x) || N(0, 1)) in nats per row.
 
-    The encoder gives mu and log sigma**2 of q(z | x); training decodes one draw z = mu + sigma * epsilon. The likelihood
-    sums over features and the KL over components: 1/2 sum(mu**2 + sigma**2 - log sigma**2 - 1).
+    The encoder gives mu and log sigma**2 of q(z | x); training decodes one draw z = mu + sigma * epsilon. The
+    likelihood sums over features and the KL over components: 1/2 sum(mu**2 + sigma**2 - log sigma**2 - 1).
 
     Parameters (besides those of `Autoencoder`)
     ----------

@@ -1,4 +1,5 @@
-"""Every operation, declared once: ``math`` first, then ``activations``, ``shape``, ``linalg``, ``random`` and ``state``.
+"""Every operation, declared once: ``math`` first, then ``activations``, ``shape``, ``linalg``, ``random`` and
+``state``.
 
 Functions of this package take Tensors or plain arrays and answer in kind. ``tinyae ops`` lists them.
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from ..engine import op
 from ..errors import SettingError
-from .math import exp
+from .math import exp, where
 
-__all__ = ["elu", "erf", "gelu", "leaky_relu", "relu", "sigmoid", "silu", "softplus", "tanh"]
+__all__ = ["elu", "erf", "erfc", "gelu", "leaky_relu", "relu", "sigmoid", "silu", "softplus", "tanh"]
 
 
 @op(elementwise=True, domain=(-30.0, 30.0))
@@ -75,8 +75,7 @@ def elu(x, *, alpha=1.0):
 
 @elu.vjp
 def _(g, y, alpha):
-    up = y > 0
-    return g * (up + (1.0 - up) * (y + alpha))
+    return g * where(y > 0, 1.0, y + alpha)
 
 
 @op(elementwise=True)
@@ -96,6 +95,17 @@ def _(g, x):
 
 
 @op(elementwise=True)
+def erfc(x):
+    """1 - erf(x), without its cancellation where x is large."""
+    return _each(math.erfc, np.asarray(x))
+
+
+@erfc.vjp
+def _(g, x):
+    return g * (-2.0 / math.sqrt(math.pi)) * exp(-x * x)
+
+
+@op(elementwise=True)
 def gelu(x):
     """x * Phi(x), Phi the normal distribution function: x / 2 * (1 + erf(x / sqrt 2)). Hendrycks and Gimpel 2016."""
     root = math.sqrt(0.5)
@@ -105,7 +115,7 @@ def gelu(x):
 @gelu.vjp
 def _(g, x):
     density = exp(-0.5 * x * x) * (1.0 / math.sqrt(2.0 * math.pi))
-    return g * (0.5 + 0.5 * erf(x * math.sqrt(0.5)) + x * density)
+    return g * (0.5 * erfc(x * -math.sqrt(0.5)) + x * density)
 
 
 @op(elementwise=True, domain=(-10.0, 10.0))

@@ -1,8 +1,8 @@
 """Arithmetic, comparisons, elementary functions and reductions: the NumPy line first, its derivative below it.
 
-This is the pattern that all of ``ops/`` follows, so read it after ``engine.py``. A rule uses operators and ops only: the
-same line then serves plain arrays (ordinary backward), Tensors (derivatives of derivatives) and a recorded plan. The
-engine undoes broadcasting, so a rule for ``a + b`` need not know that b was a single row.
+This is the pattern that all of ``ops/`` follows, so read it after ``engine.py``. A rule uses operators and ops only:
+the same line then serves plain arrays (ordinary backward), Tensors (derivatives of derivatives) and a recorded plan.
+The engine undoes broadcasting, so a rule for ``a + b`` need not know that b was a single row.
 
 Conventions where a derivative has a choice: at a tie `maximum` and `max` share the gradient equally; ``abs'(0) = 0``;
 ``clip`` passes the gradient at both ends; ``0 ** 0`` has derivative 0 in the base.
@@ -111,8 +111,8 @@ def pow(a, b):
 
 @pow.vjp("a")
 def _(g, a, b):
-    # The exponent falls by 1 except from 0, so that the derivative of x ** 0 is 0 at x = 0 too, not 0 * inf.
-    return g * (b * a ** (b - (b != 0)))
+    # Where both are 0 the base becomes 1: the derivative of x ** 0 is 0 at x = 0 too, not 0 * inf.
+    return g * (b * (a + (a == 0) * (b == 0)) ** (b - 1))
 
 
 @pow.vjp("b")
@@ -277,6 +277,7 @@ def clip(x, *, low=None, high=None):
     """min(max(x, low), high); a bound of None is no bound. The derivative is 1 in [low, high], both ends included."""
     if low is None and high is None:
         raise SettingError("clip: both bounds are None. Give low, high or both.")
+    low, high = (bound.item() if isinstance(bound, np.generic) else bound for bound in (low, high))  # weak, as in x + 1
     return np.clip(x, low, high)
 
 
@@ -293,7 +294,9 @@ def _axes(axis, ndim):
     """axis as a tuple of non-negative ints; NumPy says which axis is wrong."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple(np.lib.array_utils.normalize_axis_index(a, ndim) for a in (axis if isinstance(axis, tuple) else (axis,)))
+    return tuple(
+        np.lib.array_utils.normalize_axis_index(a, ndim) for a in (axis if isinstance(axis, tuple) else (axis,))
+    )
 
 
 def _spread(g, axis, keepdims, shape):
@@ -372,7 +375,7 @@ def argmin(x, *, axis=None):
 
 def _top(x, axis):
     """The maximum over axis where it is finite, else 0: subtracting it makes exp safe and inf - inf cannot happen."""
-    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf if x.dtype.kind == "f" else None)
     return np.where(np.isfinite(top), top, 0.0).astype(x.dtype, copy=False)
 
 

@@ -125,7 +125,7 @@ def _uniform(n, dtype, key, counter, p):
 
 
 def _bernoulli(n, dtype, key, counter, p):
-    return _uniform(n, dtype, key, counter, p) < dtype.type(p)
+    return (_uniform(n, dtype, key, counter, p) < dtype.type(p)).astype(dtype)
 
 
 def _normal(n, dtype, key, counter, p):

@@ -47,7 +47,10 @@ def _(g, index, x_shape):
 
 @op
 def _scatter(g, *, index, shape):
-    """Zeros to which g is *added* at index, so repeated ones add up: `getitem` transposed. Shape: x[index]'s -> shape."""
+    """Zeros to which g is *added* at index, so repeated ones add up: `getitem` transposed.
+
+    Shape: x[index]'s -> shape.
+    """
     out = np.zeros(shape, g.dtype)
     if _is_basic(index):
         out[index] = g
