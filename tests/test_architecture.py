@@ -21,7 +21,7 @@ RINGS = [
     ["errors", "kernels", "source", "_version"],
     ["engine"],
     ["ops"],
-    ["tensor", "gradcheck"],
+    ["tensor", "tree", "gradcheck"],
     ["nn", "optim", "plan"],
     ["train", "data", "formats", "download", "files", "estimator"],
     ["ae", "detect"],

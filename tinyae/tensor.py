@@ -15,7 +15,8 @@ import numpy as np
 from . import ops
 from .engine import Var, _leaf, _wrap, cast, no_grad
 from .errors import AxisError, DtypeError, GraphError, SettingError
-from .source import here, place
+from .source import here
+from .tree import tree
 
 __all__ = ["Tensor"]
 
@@ -158,7 +159,7 @@ class Tensor(Var):
         Values and gradients of intermediate results are there up to ``KEEP_SMALL`` elements; gradients appear after
         ``backward``. depth limits the levels shown.
         """
-        return _tree(self, depth)
+        return tree(self, depth)
 
     # -- operators --------------------------------------------------------------------------------------------------
 
@@ -463,55 +464,3 @@ def _plain_index(index):
     if isinstance(index, np.ndarray) or (isinstance(index, list) and index):
         return np.array(index)  # a copy: the tape may keep it
     return index
-
-
-# -- the graph as text ----------------------------------------------------------------------------------------------
-
-
-def _tree(root, depth):
-    if root._node is None:
-        return repr(root)
-    rows, numbers = [], {}
-    stack = [(root._node, "", "", 0)]  # node, the prefix of its own line, the prefix of lines below it, level
-    while stack:
-        node, lead, below, level = stack.pop()
-        name = "leaf" if node.op is None else node.op.name
-        if node in numbers:
-            rows.append((f"{lead}{name} (see #{numbers[node]})", "", "", "", ""))
-            continue
-        numbers[node] = len(numbers) + 1
-        file, line, text = place(node.where)
-        gradient = node.grad._data if isinstance(node.grad, Var) else node.grad
-        rows.append((f"{lead}#{numbers[node]} {name}{_settings(node)}", str(node.shape), _short(node.value),
-                     _short(gradient if isinstance(gradient, np.ndarray) else None),
-                     f"{file.rpartition('/')[2]}:{line}  {text}"))  # fmt: skip
-        if depth is not None and level >= depth:
-            continue
-        parents = [p for p in node.parents if p is not None]
-        if len(parents) == 1:  # a chain runs straight down, however long
-            stack.append((parents[0], below, below, level + 1))
-            continue
-        for i in reversed(range(len(parents))):
-            last = i == len(parents) - 1
-            deeper = "" if len(below) > 90 else "   " if last else "|  "  # thousands of branchings would be all indent
-            stack.append((parents[i], below + ("`- " if last else "|- "), below + deeper, level + 1))
-    rows.insert(0, ("op", "shape", "value", "gradient", "source"))
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    return "\n".join("  ".join([*(c.ljust(w) for c, w in zip(row, widths)), row[4]]).rstrip() for row in rows)
-
-
-def _settings(node):
-    defaults = node.op.defaults if node.op else {}
-    given = ", ".join(
-        f"{k}={v}" for k, v in (node.settings or {}).items() if not hasattr(v, "shape") and v != defaults.get(k)
-    )
-    return f"({given})" if given and len(given) <= 30 else ""
-
-
-def _short(array, limit=4):
-    if array is None:
-        return "-"
-    shown = " ".join(f"{value:.4g}" for value in array.reshape(-1)[:limit].tolist())
-    if array.ndim == 0:
-        return shown
-    return f"[{shown}]" if array.size <= limit else f"[{shown} ..]"
