@@ -817,8 +817,8 @@ def test_no_grad_refuses_a_generator():
 def test_recorded_and_plain_gradients_agree_at_infinity():
     for activation in (ops.elu, ops.relu, ops.leaky_relu, ops.softplus, ops.sigmoid, ops.tanh):
         x = leaf([np.inf, -np.inf, 800.0, -800.0])
-        plain = grad(activation(x).sum(), x).data
-        recorded = grad(activation(x).sum(), x, create_graph=True).data
+        plain = grad(activation(x), x, np.ones(4)).data
+        recorded = grad(activation(x), x, np.ones(4), create_graph=True).data
         np.testing.assert_array_equal(plain, recorded)
 
 
