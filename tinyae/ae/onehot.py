@@ -13,7 +13,7 @@ class OneHotAutoencoder(Autoencoder):
 
     ``z = sigmoid(x W + b)``, ``x_hat = sigmoid(z V + c)``, ``loss = mean of -x log x_hat - (1 - x) log(1 - x_hat)``.
 
-    Weights start at N(0, 0.01**2), biases at 0. In about 19 of 20 runs the codes of the four vectors settle in four
+    Weights start at N(0, 0.01**2), biases at 0. In about nine of ten runs the codes of the four vectors settle in four
     different corners of the unit square: the net has found binary numbers.
 
     Shape: X (4, 4), the identity matrix -> codes (4, 2).
