@@ -2,7 +2,7 @@
 
 Where does my test go?
 
-    an op                        nowhere, or a row in cases.py: test_ops.py asks the same of every op
+    an op                        nowhere, or a row in cases/: test_ops.py asks the same of every op
     the tape, backward, threads  test_engine.py, by name; any order of calls at random: test_state_machine.py
     Tensor's NumPy manners       test_tensor.py
     the gradient checker itself  test_gradcheck.py, with a planted bug
@@ -43,7 +43,7 @@ _here = [entry for entry in sys.path if Path(entry or ".").resolve() == ROOT]
 sys.path[:] = [entry for entry in sys.path if entry not in _here]
 if _is_editable():
     sys.path.extend(_here)
-sys.path.append(str(ROOT / "tests"))  # for `cases.py`, which is no test
+sys.path.append(str(ROOT / "tests"))  # for `cases/`, which is no test
 try:
     import tinyae
     from tinyae import engine, kernels
