@@ -46,7 +46,8 @@ if _is_editable():
 sys.path.append(str(ROOT / "tests"))  # for `cases/`, which is no test
 try:
     import tinyae
-    from tinyae import engine, kernels
+    from tinyae import kernels
+    from tinyae.mode import mode
 except ImportError as problem:
     raise pytest.UsageError(
         f"tests: {problem}. They run against the installed package: pip install '.[test]'"
@@ -113,7 +114,7 @@ def no_leaks():
     """A test that leaves the recording mode or NumPy's error mode changed would bend the tests after it."""
     errors = np.geterr()
     yield
-    recording, engine._mode.recording = engine._mode.recording, True
+    recording, mode.recording = mode.recording, True
     changed, _ = np.geterr(), np.seterr(**errors)
     assert recording, "the test left recording switched off"
     assert changed == errors, "the test left NumPy's error handling changed"

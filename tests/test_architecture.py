@@ -18,10 +18,10 @@ PACKAGE = Path(tinyae.__file__).parent
 # The ring of every module; a folder stands for what is in it. A module imports only from rings below its own, or, as
 # long as there is no cycle, from its own folder. tinyae/__init__.py hands out names and is imported by nobody.
 RINGS = [
-    ["errors", "kernels", "source", "_version"],
+    ["errors", "hooks", "kernels", "mode", "source", "_version"],
     ["engine"],
     ["ops"],
-    ["tensor", "tree", "gradcheck"],
+    ["tensor", "transforms", "tree", "gradcheck"],
     ["nn", "optim", "plan"],
     ["train", "data", "formats", "download", "files", "estimator"],
     ["ae", "detect"],

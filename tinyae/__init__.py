@@ -16,6 +16,7 @@ from .gradcheck import GradcheckError, gradcheck
 from .ops.random import Generator
 from .ops.state import assign
 from .tensor import Tensor
+from .transforms import checkpoint, custom_op, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 __all__ = [
     "Autoencoder",
@@ -33,9 +34,15 @@ __all__ = [
     "__version__",
     "ae",
     "assign",
+    "checkpoint",
+    "custom_op",
     "errors",
     "grad",
     "gradcheck",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
     "kernels",
     "load",
     "load_data",
@@ -45,4 +52,6 @@ __all__ = [
     "ops",
     "optim",
     "plot",
+    "value_and_grad",
+    "vjp",
 ]

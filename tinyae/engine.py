@@ -32,15 +32,15 @@ Note [Aliasing of gradients]
     share a gradient's memory. A rule returns a new array, g, a view of it or what was kept, and nothing it still owns.
 """
 
-from functools import wraps
 from itertools import count
 from operator import attrgetter
-from threading import local
 
 import numpy as np
 
 from . import kernels
 from .errors import AxisError, DtypeError, GraphError, SettingError, ShapeError, TinyaeError
+from .hooks import Handle
+from .mode import mode, no_grad, recording
 from .source import at, here
 
 __all__ = ["KEEP_SMALL", "OPS", "Node", "Op", "Var", "broadcast_to", "cast", "grad", "no_grad", "op", "sum_to",
@@ -55,44 +55,6 @@ _tick = count().__next__
 _by_order = attrgetter("order")
 
 
-class _Mode(local):
-    recording = True
-
-
-_mode = _Mode()
-
-
-class no_grad:
-    """``with no_grad():`` nothing is recorded on this thread; results need no gradient. Also a decorator."""
-
-    _recording = False
-    _before = ()  # a stack, so that one instance may be entered again inside itself
-
-    def __enter__(self):
-        self._before = (*self._before, _mode.recording)
-        _mode.recording = self._recording
-
-    def __exit__(self, *_):
-        *self._before, _mode.recording = self._before
-
-    def __call__(self, function):
-        if getattr(getattr(function, "__code__", None), "co_flags", 0) & 0x20:  # a generator's body runs later, outside
-            raise SettingError(f"no_grad: {function.__name__} is a generator. Write `with no_grad():` inside it.")
-
-        @wraps(function)
-        def without_grad(*args, **kwargs):
-            with no_grad():
-                return function(*args, **kwargs)
-
-        return without_grad
-
-
-class _recording(no_grad):
-    """Recording on, whatever the thread's mode was: for create_graph inside no_grad."""
-
-    _recording = True
-
-
 # -- the tape -------------------------------------------------------------------------------------------------------
 
 
@@ -100,13 +62,13 @@ class Node:
     """One line of the tape, or a leaf (``op`` is None). Holds no Var, so a dropped graph dies by reference count."""
 
     __slots__ = ("op", "parents", "recipe", "kept", "writes", "settings", "shape", "dtype", "order", "where", "value",
-                 "grad", "__weakref__")  # fmt: skip
+                 "grad", "hooks", "__weakref__")  # fmt: skip
 
     def __init__(self, op, parents, recipe, kept, writes, settings, y, where):
         self.op = op
         self.parents = parents  # a Node per argument, None where no gradient is wanted
         self.recipe = recipe  # (parent's index, vjp, the kernel's vjp, positions in kept) per wanted gradient
-        self.kept = kept
+        self.kept = kept  # or a function that brings it back: `checkpoint`
         self.writes = writes  # beside kept: (counter, its value then) of Note [Versions], None for what has no counter
         self.settings = settings
         self.shape = y.shape
@@ -115,6 +77,7 @@ class Node:
         self.where = where
         self.value = y if op is None or y.size <= KEEP_SMALL else None
         self.grad = None  # leaves and `retain_grad`: a Var; others: the latest array, if small, for `tree`
+        self.hooks = None  # {handle: function} once there is one
 
 
 def _leaf(array, where):
@@ -176,6 +139,17 @@ class Var:
             self._node.grad = _RETAIN
         return self
 
+    def register_hook(self, hook):
+        """Have ``hook(g)`` called with this value's whole gradient in every walk back, before it is used or stored.
+
+        g is a tensor; what the hook returns, if not None, takes its place. Returns a `Handle` to remove the hook with.
+        """
+        if self._node is None:
+            raise GraphError("register_hook: this tensor does not require a gradient. Call requires_grad_() first.")
+        if self._node.hooks is None:
+            self._node.hooks = {}
+        return Handle(self._node.hooks, hook)
+
     def detach(self):
         """The same values (shared memory), cut off from the graph."""
         return _wrap(self._result, self._data, None, _counter(self))
@@ -195,7 +169,7 @@ class Var:
         gradients = _walk(self, g, None, retain_graph or create_graph, create_graph)
         for node, value in gradients.items():
             if isinstance(node.grad, Var):
-                with no_grad() if not create_graph else _recording():
+                with no_grad() if not create_graph else recording():
                     value = OPS["add"](node.grad, value)
             node.grad = value
 
@@ -230,11 +204,12 @@ class Op:
     Made by the decorator `op`. Arguments are arrays and positional, settings are keyword-only.
     """
 
-    def __init__(self, definition, elementwise, view, domain, kinks):
+    def __init__(self, definition, elementwise, view, domain, kinks, listed=True):
         code = definition.__code__
         self.name = self.__name__ = definition.__name__
         self.definition = definition
-        self.kernel = kernels.FORWARD.get(self.name)
+        self.listed = listed  # in OPS; a user's own op may bear any name, so it never takes a kernel by name
+        self.kernel = kernels.FORWARD.get(self.name) if listed else None
         self.arguments = code.co_varnames[: code.co_argcount]
         self.variadic = bool(code.co_flags & 0x04)  # declared as def op(*xs, ...): every operand has the same rule
         self.settings = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
@@ -269,7 +244,8 @@ class Op:
         names = rule.__code__.co_varnames[: rule.__code__.co_argcount]
         for name in names[1:]:
             self._source(name, 0)
-        self.rules[argument] = (rule, kernels.BACKWARD.get((self.name, argument)), names[1:])
+        kernel = kernels.BACKWARD.get((self.name, argument)) if self.listed else None
+        self.rules[argument] = (rule, kernel, names[1:])
         self._recipes.clear()
         return rule
 
@@ -338,7 +314,7 @@ class Op:
             return y
         if y.__class__ is not np.ndarray:
             y = np.asarray(y)
-        if wanted and self.rules and _mode.recording:
+        if wanted and self.rules and mode.recording:
             return self._record(cls, args, arrays, parents, settings, y, wanted + bit)
         return _wrap(cls, y, None, self._shared_counter(args, y))
 
@@ -402,7 +378,10 @@ class Op:
 
 
 def op(definition=None, /, *, elementwise=False, view=False, domain=(-3.0, 3.0), kinks=()):
-    """Declare an operation: decorate its NumPy definition. See `Op`; registers it in ``OPS`` under its name."""
+    """Declare an operation: decorate its NumPy definition. See `Op`; registers it in ``OPS`` under its name.
+
+    A program's own operation is better a `custom_op`, which is not registered and may bear any name.
+    """
     if definition is None:
         return lambda function: op(function, elementwise=elementwise, view=view, domain=domain, kinks=kinks)
     made = Op(definition, elementwise, view, domain, kinks)
@@ -546,9 +525,12 @@ def _walk(root, g, targets, retain, create):
     pending = {root._node: seed if create else seed._data}
     fresh = set()  # nodes whose pending gradient is an array nobody else holds: Note [Aliasing of gradients]
     found = {}
-    with _recording() if create else no_grad(), np.errstate(all="ignore"):
+    with recording() if create else no_grad(), np.errstate(all="ignore"):
         for node in nodes:
             g = pending.pop(node, None)
+            if node.hooks and g is not None:
+                g = _hooked(node, g, root._result, create)
+                fresh.discard(node)
             chosen = (node.op is None or _is_retained(node)) if targets is None else node in targets
             if chosen:
                 if g is None:  # on a path, but every rule on it answered zero
@@ -563,10 +545,26 @@ def _walk(root, g, targets, retain, create):
                 continue
             if node.value is not None and not chosen and not _is_retained(node):
                 node.grad = g._data if create else g  # small: for tree(), Note [What the tape keeps]
+            if callable(node.kept):
+                node.kept()
             _contribute(node, g, pending, fresh, useful, root._result if create else None)
             if not retain:
                 node.kept, node.writes = _FREED, ()
     return found
+
+
+def _hooked(node, g, cls, create):
+    """g as the node's hooks leave it; each is shown a tensor of its own, lest it write into what others share."""
+    for hook in tuple(node.hooks.values()):
+        shown = g if create else _wrap(cls, g.copy(), None, None)
+        answer = hook(shown)
+        if answer is not None:
+            answer = answer if isinstance(answer, Var) else cls(answer, dtype=node.dtype)
+            if answer._data.shape != node.shape or answer._data.dtype != node.dtype:
+                raise ShapeError(f"hook: {answer._data.dtype} {answer._data.shape} returned for the gradient of a "
+                                 f"{node.dtype} tensor of shape {node.shape}.")  # fmt: skip
+            g = answer if create else answer._data
+    return g
 
 
 def _contribute(node, g, pending, fresh, useful, cls):

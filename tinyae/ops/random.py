@@ -16,6 +16,7 @@ import numpy as np
 from .. import kernels
 from ..engine import op
 from ..errors import DtypeError, SettingError
+from ..mode import mode
 
 __all__ = ["Generator", "bernoulli", "dropout", "normal", "uniform"]
 
@@ -54,6 +55,8 @@ class Generator:
         out = np.empty(shape, dtype)
         if out.dtype not in (np.float32, np.float64):
             raise DtypeError(f"{kind}: noise of dtype {out.dtype}. Ask for float32 or float64.")
+        if mode.noise is not None:
+            mode.noise.setdefault(self, self.counter)
         _fill(kind, out, self.key, self.counter, p)
         self.counter = (self.counter + 1) % 2**64
         return out

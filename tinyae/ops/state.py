@@ -5,8 +5,9 @@ Ring 2. Must not know Tensor. Its place among recorded operations is Note [Versi
 
 import numpy as np
 
-from ..engine import Var, _mode, written
+from ..engine import Var, written
 from ..errors import AxisError, DtypeError, GraphError, ShapeError
+from ..mode import mode
 
 __all__ = ["assign"]
 
@@ -17,11 +18,13 @@ def assign(var, value, index=...):
     Raises GraphError if var is part of a recorded graph, where the old values may still be needed: wrap the change in
     ``no_grad()``; then backward through anything that kept them says so.
     """
-    if var._node is not None and _mode.recording:
+    if mode.replaying:
+        return var  # it happened the first time
+    if var._node is not None and mode.recording:
         what = "a leaf that requires a gradient" if var.is_leaf else f"the result of {var._node.op.name}"
         raise GraphError(f"assign: this tensor is {what}. Change it inside `with no_grad():`, or assign to a copy.")
     if isinstance(value, Var):
-        if value._node is not None and _mode.recording:
+        if value._node is not None and mode.recording:
             raise GraphError("assign: a gradient cannot flow through a write in place. Assign value.detach().")
         value = value._data
     if not isinstance(value, (bool, int, float)):  # Python's numbers are weak: 3 fits into any integer dtype

@@ -1,0 +1,83 @@
+"""What this thread is doing: recording a tape or not, and, for `checkpoint`, watching or repeating a computation.
+
+Each thread has its own mode, so one can train while another predicts. The mode is changed by context managers only,
+which put it back whatever happens.
+
+Ring 0. Knows nothing of what is recorded.
+"""
+
+from contextlib import contextmanager
+from functools import wraps
+from threading import local
+
+from .errors import SettingError
+
+__all__ = ["mode", "no_grad", "recording", "replaying", "watching_noise"]
+
+
+class _Mode(local):
+    recording = True  # whether operations on values that require a gradient leave a line on the tape
+    replaying = False  # a computation is repeated: state that it changed the first time stays as it is
+    noise = None  # {generator: its counter before the first draw}, while somebody watches
+
+
+mode = _Mode()
+
+
+class no_grad:
+    """``with no_grad():`` nothing is recorded on this thread; results need no gradient. Also a decorator."""
+
+    _recording = False
+    _before = ()  # a stack, so that one instance may be entered again inside itself
+
+    def __enter__(self):
+        self._before = (*self._before, mode.recording)
+        mode.recording = self._recording
+
+    def __exit__(self, *_):
+        *self._before, mode.recording = self._before
+
+    def __call__(self, function):
+        if getattr(getattr(function, "__code__", None), "co_flags", 0) & 0x20:  # a generator's body runs later, outside
+            raise SettingError(f"no_grad: {function.__name__} is a generator. Write `with no_grad():` inside it.")
+
+        @wraps(function)
+        def without_grad(*args, **kwargs):
+            with no_grad():
+                return function(*args, **kwargs)
+
+        return without_grad
+
+
+class recording(no_grad):
+    """``with recording():`` operations are recorded, whatever the mode was: for create_graph inside no_grad."""
+
+    _recording = True
+
+
+@contextmanager
+def watching_noise():
+    """Yield a dictionary that fills with {generator: its counter before the first draw} of the block."""
+    before, mode.noise = mode.noise, {}
+    try:
+        yield mode.noise
+    finally:
+        inner, mode.noise = mode.noise, before
+        if before is not None:
+            for generator, counter in inner.items():
+                before.setdefault(generator, counter)
+
+
+@contextmanager
+def replaying(noise):
+    """Repeat a watched computation: its noise is drawn again, what it assigned stays assigned."""
+    now = {generator: generator.counter for generator in noise}
+    before, mode.replaying = mode.replaying, True
+    for generator, counter in noise.items():
+        generator.counter = counter
+    try:
+        yield
+    finally:
+        mode.replaying = before
+        for generator, counter in now.items():
+            generator.counter = counter
