@@ -27,6 +27,7 @@ import pytest
 import tinyae
 from tinyae import ae, cli, kernels
 from tinyae.data import SOURCES, Source
+from tinyae.engine import OPS
 
 PNG = b"\x89PNG\r\n"
 
@@ -820,25 +821,39 @@ def test_lines_are_those_of_code():
 
 
 def test_ops(tinyae_says):
-    head, *rows = tinyae_says("ops")[1].splitlines()
-    assert head.split() == ["op", "forward", "backward"]
-    found = {row.split()[0]: row.split()[1:3] for row in rows}
+    """Every op once: its call, its formula, a line per argument that has a derivative, what is kept, who computes."""
+    text = tinyae_says("ops")[1]
+    blocks = {block.split("(")[0].split("\n")[-1]: block for block in text.split("\n\n") if "(" in block}
+    assert set(blocks) == {name for name in OPS if not name.startswith("_")}
+    for name, block in blocks.items():
+        labels = re.findall(r"^    (shape|keeps|d\w\S*) ", block, re.MULTILINE)
+        assert labels == ["shape", *(f"d{argument or 'x[index]'}" for argument in OPS[name].rules), "keeps"], name
     with_c = kernels.info()["backend"] == "c"
-    assert found["relu"] == (["C", "C"] if with_c else ["NumPy", "ops"])
-    assert found["matmul"] == (["C", "ops"] if with_c else ["NumPy", "ops"])
-    assert found["argmax"] == ["NumPy", "none"]
-    assert not any(name.startswith("_") for name in found)
-    assert len(rows) == len(found), "one line each, for grep"
+    assert blocks["sigmoid"].splitlines() == [
+        "sigmoid(x)", "    1 / (1 + exp(-x)), without overflow.", "    shape   any -> same",
+        "    dx      g * y * (1.0 - y)",
+        f"    keeps   y                    in C   {'forward, backward' if with_c else '-'}"]  # fmt: skip
+    assert "    da      g * b\n    db      g * a\n    keeps   b, a " in blocks["mul"]
+    assert "dx      g * s * (1.0 + x * (1.0 - s))   where s = sigmoid(x)" in blocks["silu"]
+    assert "keeps   -  " in blocks["argmax"] and "keeps   x's shape" in blocks["sum"]
+    assert "dx      0\n    keeps   nothing" in blocks["sign"]
+
+
+def test_ops_by_name_and_as_markdown(tinyae_says):
+    only = tinyae_says("ops", "relu")[1]
+    assert only.count("keeps") == 1 and only.split("\n\n")[1].rstrip() in tinyae_says("ops")[1]
+    head, rule, row = tinyae_says("ops", "abs", "--markdown")[1].splitlines()
+    assert head == "| op | formula | derivative | keeps | shape | in C |" and rule.count("---") == 6
+    assert row == "| abs | \\|x\\|, with derivative 0 at 0. | dx: g * sign(x) | x | any -> same | - |"
+    assert "there is no no_such" in fails(tinyae_says, "ops", "relu", "no_such")
 
 
 def test_ops_on_a_terminal(tinyae_says, monkeypatch):
     plain = tinyae_says("ops")[1]
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     wrapped = tinyae_says("ops")[1]
-    assert max(map(len, plain.splitlines())) > max(map(len, wrapped.splitlines())) <= 80
+    assert max(map(len, plain.splitlines())) > max(len(line) for line in wrapped.splitlines() if line[:1] == " ") <= 80
     assert wrapped.split() == plain.split()
-    indent = plain.index("x|, with") - plain.index("\nabs") - 2
-    assert {len(line) - len(line.lstrip()) for line in wrapped.splitlines()} == {0, indent}
 
 
 def test_data(tinyae_says):

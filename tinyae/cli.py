@@ -21,7 +21,6 @@ from . import files, kernels, plot
 from ._version import __version__
 from .ae import ZOO
 from .data import NAMES, as_float, load_data, status
-from .engine import OPS
 from .errors import DataError, DivergedError, MissingExtraError, SettingError, TinyaeError
 
 __all__ = ["main"]
@@ -137,7 +136,9 @@ def _parser():
     info.add_argument("--json", action="store_true", help="as JSON")
     zoo = _add_command(commands, "zoo", "the variants: paper, class, lines of code", _zoo)
     zoo.add_argument("--markdown", action="store_true", help="as the table of the README")
-    _add_command(commands, "ops", "the operations, and which have a C kernel", _ops)
+    ops = _add_command(commands, "ops", "the operations: formula, derivative, what is kept, shapes, kernel", _ops)
+    ops.add_argument("name", nargs="*", help="only these; default: all")
+    ops.add_argument("--markdown", action="store_true", help="as one table")
     data = _add_command(commands, "data", "the datasets, and where they are; `data get NAME` downloads one", _data)
     data.usage = "tinyae data [-h] [get NAME]"
     actions = data.add_subparsers(title="commands", metavar="COMMAND", prog="tinyae data")
@@ -383,8 +384,7 @@ def _zoo(arguments):
             for name, cls in ZOO.items()]  # fmt: skip
     head = ("name", "aliases", "class", "family", "paper", "lines")
     if arguments.markdown:
-        for row in (head, ("---",) * len(head), *rows):
-            print(f"| {' | '.join(row)} |")
+        _print_markdown(head, rows)
     else:
         _print_table(head, rows)
 
@@ -404,14 +404,40 @@ def _lines(cls):
 
 
 def _ops(arguments):
-    rows = []
-    for name, op in sorted(OPS.items()):
-        if name.startswith("_"):
-            continue
-        backward = any(kernel is not None for _, kernel, _ in op.rules.values())
-        rows.append((name, "C" if op.kernel else "NumPy", "C" if backward else "ops" if op.rules else "none",
-                     op.__doc__.splitlines()[0]))  # fmt: skip
-    _print_table(("op", "forward", "backward", ""), rows)
+    from .ops.table import rows
+
+    chosen = [row for row in rows() if not arguments.name or row.name in arguments.name]
+    unknown = set(arguments.name) - {row.name for row in chosen}
+    if unknown:
+        raise SettingError(f"ops: there is no {', '.join(sorted(unknown))}. `tinyae ops` lists what there is.")
+    if arguments.markdown:
+        _print_markdown(
+            ("op", "formula", "derivative", "keeps", "shape", "in C"),
+            [(row.name, row.formula, "; ".join(f"d{a}: {rule}" for a, rule in row.derivative.items()) or "none",
+              row.keeps, row.shape, row.kernel) for row in chosen])  # fmt: skip
+        return
+    file = None
+    for row in chosen:
+        if row.file != file:
+            file = row.file
+            print(f"{'' if row is chosen[0] else chr(10)}{file} {'-' * (79 - len(file))}")
+        print(f"\n{row.call}")
+        _print_indented("", row.formula)
+        _print_indented("shape   ", row.shape)
+        for argument, rule in row.derivative.items():
+            _print_indented(f"d{argument}".ljust(7) + " ", rule)
+        _print_indented("keeps   ", f"{row.keeps:20} in C   {row.kernel}")
+
+
+def _print_markdown(head, rows):
+    for row in (head, ("---",) * len(head), *rows):
+        print(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |")
+
+
+def _print_indented(label, text):
+    width = max(60, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 120
+    lines = textwrap.wrap(text, width - 4 - len(label), break_long_words=False) or [""]
+    print(textwrap.indent(f"{label}" + f"\n{' ' * len(label)}".join(lines), "    "))
 
 
 def _data(arguments):
