@@ -30,10 +30,11 @@ THREADS = [f"{library}_NUM_THREADS" for library in ("OPENBLAS", "OMP", "MKL", "B
 # -- options --------------------------------------------------------------------------------------------------------
 
 
-def options(parser):
+def options(parser, peers=tuple(PEERS)):
     """The options that benchmarks share: --peers, --threads, --json, --quick."""
-    parser.add_argument("--peers", type=names(PEERS), default=list(PEERS), metavar="P,P",
-                        help=f"of {', '.join(PEERS)}; default: all")  # fmt: skip
+    installed = [name for name in peers if PEERS[name].is_installed()]
+    parser.add_argument("--peers", type=names(peers), default=installed, metavar="P,P",
+                        help=f"of {', '.join(peers)}; default: those installed")  # fmt: skip
     parser.add_argument("--threads", type=numbers, default=sorted({1, min(2, CORES)}), metavar="N,N",
                         help="threads per peer; one that has a single thread takes part once; "
                              "default: 1,2")  # fmt: skip
@@ -243,6 +244,9 @@ def print_header(title, machine, processes):
     for peer, about in {process.peer: process.about for process in processes if process.about}.items():
         said = ", ".join(f"{name} {value}" for name, value in about.items() if value and name != "path")
         print(f"{peer:13} {said}\n{'':13} {about['path']}")
+    absent = [name for name, peer in PEERS.items() if not peer.is_installed()]
+    if absent:
+        print(f"not here      {', '.join(absent)}")
 
 
 def print_table(header, rows):

@@ -102,7 +102,7 @@ def run(options):
     with tempfile.TemporaryDirectory() as folder:
         for name in options.cases:
             for batch in options.batch or CASES[name].batches:
-                group = _measure(name, batch, options, header, folder)
+                group = measure(name, batch, options, header, folder)
                 _show(CASES[name], batch, group, header["peak_gflops"])
                 rows += group
     noise = max((row["q3_us"] - row["q1_us"]) / row["median_us"] for row in rows if row["peer"] == "control")
@@ -120,7 +120,7 @@ def run(options):
         runner.write_json(options.json, header, rows)
 
 
-def _measure(name, batch, options, header, folder):
+def measure(name, batch, options, header, folder):
     """The rows of one case at one batch size, the control's last; completes the header,
     and prints it the first time.
     """

@@ -3,15 +3,21 @@
 ``about()`` returns what the header shows: {"version": ..., "path": ..., ...}, or None if there is nothing to add.
 """
 
+import importlib.util
 from typing import NamedTuple
 
 
 class Peer(NamedTuple):
-    """The module that knows how, the environment of its process, and how many threads it can use at most."""
+    """The module that knows how, the environment of its process, how many threads it can use at most, what it needs."""
 
     module: str
     environment: dict
     most_threads: int
+    library: str = "numpy"
+
+    def is_installed(self):
+        """Whether its library can be imported; tinyae itself is never optional."""
+        return importlib.util.find_spec(self.library) is not None
 
 
 _ANY = 1 << 10  # as many as it is given
@@ -20,4 +26,5 @@ PEERS = {
     "tinyae": Peer("bench.peers.tinyae", {"TINYAE_BACKEND": "c"}, 1),
     "tinyae-numpy": Peer("bench.peers.tinyae", {"TINYAE_BACKEND": "numpy"}, _ANY),
     "numpy": Peer("bench.peers.numpy", {}, _ANY),
+    "torch": Peer("bench.peers.torch", {}, _ANY, "torch"),
 }

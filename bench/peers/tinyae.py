@@ -21,6 +21,16 @@ def about():
     return {"version": tinyae.__version__, "backend": info["backend"], "ISA": info["isa"], "path": path}
 
 
+def leaf(array):
+    """A tensor that requires a gradient."""
+    return tinyae.Tensor(array, requires_grad=True)
+
+
+def values(tensor):
+    """What is in it."""
+    return tensor.data
+
+
 def train_a(weights):
     """784-64-784 relu/sigmoid, MSE, Adam."""
     net = nn.Sequential(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 784), nn.Sigmoid())
