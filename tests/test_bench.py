@@ -161,7 +161,7 @@ def test_a_worker_that_breaks_down_shows_where(root):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nothing"], "there is no benchmark 'nothing'. There are: train."),
+        (["nothing"], "there is no benchmark 'nothing'. There are: eager, train."),
         (["train", "--peers", "numpy,someone"], "there is no 'someone'; there are: tinyae, tinyae-numpy, numpy"),
         (["train", "--cases", "z"], "there is no 'z'; there are: a"),
         (["train", "--batch", "32,0"], "'32,0' is not a list of whole numbers from 1 on"),

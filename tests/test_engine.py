@@ -710,7 +710,7 @@ def test_declaring_an_op():
         return x
 
     try:
-        assert isinstance(_odd, Op) and repr(_odd) == "<op _odd>" and OPS["_odd"] is _odd
+        assert isinstance(_odd.op, Op) and repr(_odd.op) == "<op _odd>" and OPS["_odd"] is _odd.op
         with pytest.raises(SettingError, match="_odd: a vjp asks for 'nonsense'"):
             _odd.vjp(lambda g, nonsense: g)
         with pytest.raises(SettingError, match="_odd has no argument 'nonsense'"):
@@ -803,7 +803,7 @@ def test_a_refused_walk_leaves_the_graph_whole():
 def test_variadic_recipes_do_not_pile_up():
     for i in range(1, 20):
         ops.stack(*[leaf(1.0) if i >> j & 1 else Tensor(1.0) for j in range(5)])
-    assert not ops.stack._recipes
+    assert not ops.stack.op._recipes
 
 
 def test_no_grad_refuses_a_generator():

@@ -32,6 +32,7 @@ Note [Aliasing of gradients]
     share a gradient's memory. A rule returns a new array, g, a view of it or what was kept, and nothing it still owns.
 """
 
+from functools import wraps
 from itertools import count
 from operator import attrgetter
 
@@ -51,6 +52,7 @@ OPS = {}
 
 _SCALARS = frozenset((float, int, bool))
 _FREED = object()
+_ndarray = np.ndarray
 _tick = count().__next__
 _by_order = attrgetter("order")
 
@@ -71,8 +73,7 @@ class Node:
         self.kept = kept  # or a function that brings it back: `checkpoint`
         self.writes = writes  # beside kept: (counter, its value then) of Note [Versions], None for what has no counter
         self.settings = settings
-        self.shape = y.shape
-        self.dtype = y.dtype
+        self.shape, self.dtype = y.shape, y.dtype
         self.order = _tick()  # parents are always older: sorting by age is a topological sort
         self.where = where
         self.value = y if op is None or y.size <= KEEP_SMALL else None
@@ -146,8 +147,7 @@ class Var:
         """
         if self._node is None:
             raise GraphError("register_hook: this tensor does not require a gradient. Call requires_grad_() first.")
-        if self._node.hooks is None:
-            self._node.hooks = {}
+        self._node.hooks = self._node.hooks or {}
         return Handle(self._node.hooks, hook)
 
     def detach(self):
@@ -201,7 +201,8 @@ _INPUT, _RESULT, _SETTING, _SHAPE, _SHAPES, _CONSTANT = range(6)
 class Op:
     """One operation, declared once: called on Vars it records, called on plain arrays it is plain NumPy or C.
 
-    Made by the decorator `op`. Arguments are arrays and positional, settings are keyword-only.
+    Made by the decorator `op`, which returns its ``function``: what users call. Arguments are arrays and positional,
+    settings are keyword-only.
     """
 
     def __init__(self, definition, elementwise, view, domain, kinks, listed=True):
@@ -220,8 +221,8 @@ class Op:
         self.kinks = kinks  # where it is not differentiable
         self.rules = {}
         self._recipes = {}
-        self.__doc__ = definition.__doc__
-        self.__module__ = definition.__module__
+        self.__doc__, self.__module__ = definition.__doc__, definition.__module__
+        self.function = _function(self)
 
     def __repr__(self):
         return f"<op {self.name}>"
@@ -282,46 +283,7 @@ class Op:
         return recipe
 
     def __call__(self, *args, **settings):
-        cls = None
-        wanted = 0  # bit i: operand i wants a gradient
-        bit = 1
-        arrays = []
-        parents = []
-        for value in args:
-            node = None
-            if isinstance(value, Var):
-                cls = value._result
-                node = value._node
-                if node is not None:
-                    wanted |= bit
-                value = value._data
-            elif value.__class__ is not np.ndarray:
-                value = self._operand(value)
-            arrays.append(value)
-            parents.append(node)
-            bit += bit
-        if self.defaults:
-            settings = {**self.defaults, **settings}
-        try:
-            y = None if self.kernel is None else self.kernel(*arrays, **settings)
-            if y is None:
-                y = self.definition(*arrays, **settings)
-        except TinyaeError:
-            raise
-        except (ValueError, TypeError, IndexError, OverflowError) as problem:
-            raise self._error(problem, arrays, settings) from None
-        if cls is None:
-            return y
-        if y.__class__ is not np.ndarray:
-            y = np.asarray(y)
-        if wanted and self.rules and mode.recording:
-            return self._record(cls, args, arrays, parents, settings, y, wanted + bit)
-        return _wrap(cls, y, None, self._shared_counter(args, y))
-
-    def _shared_counter(self, args, y):
-        """The operand's write counter if the result is a view of its memory."""
-        shared = self.view and isinstance(args[0], Var) and np.may_share_memory(y, args[0]._data)
-        return _counter(args[0]) if shared else None
+        return self.function(*args, **settings)
 
     def _operand(self, value):
         if self.elementwise:
@@ -333,12 +295,13 @@ class Op:
             raise GraphError(f"{self.name}: a list of Tensors would lose their gradients. Write {self.name}(a, b).")
         return np.asarray(value)
 
-    def _record(self, cls, args, arrays, parents, settings, y, wanted):
+    def _record(self, result, args, arrays, parents, settings, wanted):
+        """Give result its line on the tape, if there is a rule for a wanted gradient."""
         recipe = self._recipes.get(wanted) or self._recipe(wanted)
         sources, rules = recipe
-        result = _wrap(cls, y, None, self._shared_counter(args, y) if self.view else None)
         if not rules:
-            return result
+            return
+        y = result._data
         kept = writes = ()
         if sources:
             kept, writes = [], []
@@ -360,8 +323,7 @@ class Op:
                 else:
                     kept.append(which)
                 writes.append(None if counter is None else (counter, counter[0]))
-        result._node = Node(self, parents, recipe, kept, writes, settings, y, here(3))  # the caller of __call__
-        return result
+        result._node = Node(self, parents, recipe, kept, writes, settings, y, here(3))  # function's caller
 
     def _error(self, problem, arrays, settings):
         """NumPy's complaint in our words: the op, all shapes, the user's settings."""
@@ -377,8 +339,55 @@ class Op:
         return kind(f"{self.name}: operands of shape {', '.join(map(str, shapes))}{given}: {problem}")
 
 
+def _function(self):
+    """The op as a function. Not a method of `Op`, so that a class may take it as a method of its own (``Tensor.exp``)
+    without a frame between the user and here: those frames were a fifth of what a small op costs."""
+
+    @wraps(self.definition)
+    def function(*args, **settings):
+        cls = None
+        wanted = 0  # bit i: operand i wants a gradient
+        bit = 1
+        arrays = []
+        parents = []
+        for value in args:
+            node = None
+            if isinstance(value, Var):
+                cls = value._result
+                node = value._node
+                if node is not None:
+                    wanted |= bit
+                value = value._data
+            elif value.__class__ is not _ndarray:
+                value = self._operand(value)
+            arrays.append(value)
+            parents.append(node)
+            bit += bit
+        if self.defaults:
+            settings = {**self.defaults, **settings}
+        try:
+            y = None if self.kernel is None else self.kernel(*arrays, **settings)
+            if y is None:
+                y = self.definition(*arrays, **settings)
+        except TinyaeError:
+            raise
+        except (ValueError, TypeError, IndexError, OverflowError) as problem:
+            raise self._error(problem, arrays, settings) from None
+        if cls is None:
+            return y
+        result = _wrap(cls, y if y.__class__ is _ndarray else np.asarray(y), None, None)
+        if self.view and isinstance(args[0], Var) and np.may_share_memory(y, args[0]._data):
+            result._writes = _counter(args[0])
+        if wanted and mode.recording:
+            self._record(result, args, arrays, parents, settings, wanted + bit)
+        return result
+
+    function.op, function.vjp = self, self.vjp
+    return function
+
+
 def op(definition=None, /, *, elementwise=False, view=False, domain=(-3.0, 3.0), kinks=()):
-    """Declare an operation: decorate its NumPy definition. See `Op`; registers it in ``OPS`` under its name.
+    """Declare an operation: decorate its NumPy definition. Returns a function; its `Op` is in ``OPS`` under its name.
 
     A program's own operation is better a `custom_op`, which is not registered and may bear any name.
     """
@@ -388,7 +397,7 @@ def op(definition=None, /, *, elementwise=False, view=False, domain=(-3.0, 3.0),
     if OPS.get(made.name, made).__module__ != made.__module__:
         raise SettingError(f"op: {made.name!r} exists, in {OPS[made.name].__module__}. Give yours another name.")
     OPS[made.name] = made  # the same module may say it anew, as a notebook's cell does
-    return made
+    return made.function
 
 
 @op(view=True)

@@ -13,15 +13,28 @@ __all__ = ["at", "here", "place"]
 _PACKAGE = __file__.rpartition("source")[0]
 
 
+class _Ours(dict):
+    """{file name: whether it is of this package}, found out once per file: a look-up is half the price of comparing."""
+
+    def __missing__(self, file):
+        self[file] = file.startswith(_PACKAGE)
+        return self[file]
+
+
+_ours = _Ours()
+
+
 def here(above=2):
     """The innermost frame outside this package, as (code, instruction).
 
     above: how many frames up to begin, 1 being the caller of ``here``; each one looked at costs an object.
     """
     frame = inner = sys._getframe(above)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while _ours[frame.f_code.co_filename]:
         frame = frame.f_back
-    frame = frame or inner
+        if frame is None:
+            frame = inner
+            break
     return frame.f_code, frame.f_lasti
 
 

@@ -161,28 +161,20 @@ class Tensor(Var):
         """
         return tree(self, depth)
 
-    # -- operators --------------------------------------------------------------------------------------------------
+    # -- operators: an op is a function, and a function in a class is a method --------------------------------------
 
-    def __add__(self, other):
-        return ops.add(self, other)
+    __add__, __sub__, __mul__, __truediv__, __matmul__ = ops.add, ops.sub, ops.mul, ops.div, ops.matmul
+    __eq__, __ne__, __lt__, __le__, __gt__, __ge__ = ops.eq, ops.ne, ops.lt, ops.le, ops.gt, ops.ge
+    __neg__, __abs__ = ops.neg, ops.abs
 
     def __radd__(self, other):
         return ops.add(other, self)
 
-    def __sub__(self, other):
-        return ops.sub(self, other)
-
     def __rsub__(self, other):
         return ops.sub(other, self)
 
-    def __mul__(self, other):
-        return ops.mul(self, other)
-
     def __rmul__(self, other):
         return ops.mul(other, self)
-
-    def __truediv__(self, other):
-        return ops.div(self, other)
 
     def __rtruediv__(self, other):
         return ops.div(other, self)
@@ -193,38 +185,11 @@ class Tensor(Var):
     def __rpow__(self, other):
         return ops.pow(other, self)
 
-    def __matmul__(self, other):
-        return ops.matmul(self, other)
-
     def __rmatmul__(self, other):
         return ops.matmul(other, self)
 
-    def __neg__(self):
-        return ops.neg(self)
-
     def __pos__(self):
         return self
-
-    def __abs__(self):
-        return ops.abs(self)
-
-    def __eq__(self, other):
-        return ops.eq(self, other)
-
-    def __ne__(self, other):
-        return ops.ne(self, other)
-
-    def __lt__(self, other):
-        return ops.lt(self, other)
-
-    def __le__(self, other):
-        return ops.le(self, other)
-
-    def __gt__(self, other):
-        return ops.gt(self, other)
-
-    def __ge__(self, other):
-        return ops.ge(self, other)
 
     __hash__ = object.__hash__  # by identity, although == compares values: parameters live in dictionaries
 
@@ -273,7 +238,10 @@ class Tensor(Var):
             )
         return cast(self if dtype.kind == "f" else self.detach(), dtype=dtype)
 
-    # -- reductions and functions -----------------------------------------------------------------------------------
+    # -- functions and reductions -----------------------------------------------------------------------------------
+
+    exp, log, sqrt, square = ops.exp, ops.log, ops.sqrt, ops.square
+    tanh, sigmoid, relu = ops.tanh, ops.sigmoid, ops.relu
 
     def sum(self, axis=None, keepdims=False, out=None, dtype=None):
         """The sum over axis (None: all)."""
@@ -314,34 +282,6 @@ class Tensor(Var):
         """The index of the smallest value over axis."""
         _only("argmin", out)
         return ops.argmin(self, axis=axis)
-
-    def exp(self):
-        """e ** self."""
-        return ops.exp(self)
-
-    def log(self):
-        """The natural logarithm."""
-        return ops.log(self)
-
-    def sqrt(self):
-        """The square root."""
-        return ops.sqrt(self)
-
-    def square(self):
-        """self * self."""
-        return ops.square(self)
-
-    def tanh(self):
-        """The hyperbolic tangent."""
-        return ops.tanh(self)
-
-    def sigmoid(self):
-        """1 / (1 + exp(-self))."""
-        return ops.sigmoid(self)
-
-    def relu(self):
-        """max(self, 0)."""
-        return ops.relu(self)
 
     def clip(self, low=None, high=None):
         """min(max(self, low), high)."""

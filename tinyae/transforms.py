@@ -358,4 +358,4 @@ def custom_op(definition=None, /, *, elementwise=False, view=False):
     """
     if definition is None:
         return lambda function: custom_op(function, elementwise=elementwise, view=view)
-    return Op(definition, elementwise, view, None, (), listed=False)
+    return Op(definition, elementwise, view, None, (), listed=False).function
