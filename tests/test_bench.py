@@ -86,6 +86,24 @@ def test_a_run_prints_its_table_and_writes_its_rows(root):
     assert max(map(len, done.stdout.partition("lower bound ")[2].splitlines())) <= 100
 
 
+def test_eager_measures_single_operations_and_steps(root):
+    done = bench(root, "eager", "--quick", "--peers", "tinyae-numpy", "--json", "out.json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((root / "out.json").read_text())["rows"]
+    assert [row["case"] for row in rows if row["peer"] == "tinyae-numpy"] == [
+        "add", "add+backward", "sigmoid", "matmul", "a32", "a128"]  # fmt: skip
+    assert all(0 < row["q1_us"] <= row["median_us"] <= row["q3_us"] for row in rows)
+    assert "taped one-element add\n" in done.stdout and "--quick: too few samples" in done.stdout
+
+
+@pytest.mark.parametrize("case", ["add", "sigmoid", "matmul", "add+backward"])
+def test_eager_compares_before_it_times(root, case):
+    spoil(root, "peers/tinyae.py", "return tensor.data\n", "return tensor.data * 1.01\n")
+    done = bench(root, "eager", "--quick", "--peers", "tinyae-numpy", "--cases", case)
+    assert done.returncode == 1 and "median" not in done.stdout
+    assert f"tinyae-numpy (1 thread) is wrong by 1.0e-02 of the largest entry in {case}" in done.stderr
+
+
 def test_no_arguments_list_the_benchmarks(root):
     done = bench(root)
     assert done.returncode == 0

@@ -41,6 +41,6 @@ def train_a(weights):
         loss = torch.nn.functional.mse_loss(net(x), x)
         loss.backward()
         optimizer.step()
-        return loss
+        return loss.detach()
 
     return step, lambda: [parameter.detach().numpy().T for parameter in parameters]
