@@ -7,6 +7,7 @@ caller would have caught, so ``except ValueError`` keeps working in code that ha
     |-- ShapeError          (ValueError)              shapes that do not fit
     |-- DtypeError          (TypeError)               a dtype that makes no sense here
     |-- AxisError           (ValueError, IndexError)  no such axis or index
+    |-- MatrixError         (ValueError)              a matrix that has no inverse, or no Cholesky factor
     |-- GraphError          (RuntimeError)            backward asked of a graph that cannot give it
     |-- SettingError        (ValueError)              a setting of an op, a layer, an optimizer or a model
     |-- NotFittedError      (ValueError, AttributeError)  a model used before ``fit``
@@ -30,6 +31,7 @@ __all__ = [
     "DownloadError",
     "DtypeError",
     "GraphError",
+    "MatrixError",
     "MissingExtraError",
     "ModelFileError",
     "NotFittedError",
@@ -53,6 +55,10 @@ class DtypeError(TinyaeError, TypeError):
 
 class AxisError(TinyaeError, ValueError, IndexError):
     """An axis, or an index, that the array does not have."""
+
+
+class MatrixError(TinyaeError, ValueError):
+    """A matrix that is singular, or not symmetric and positive definite, where that is needed."""
 
 
 class GraphError(TinyaeError, RuntimeError):
