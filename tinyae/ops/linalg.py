@@ -1,4 +1,7 @@
-"""Matrix products. The C kernel takes transposes as strides, so ``b.mT`` in a rule costs nothing.
+"""Matrix products, linear systems and what is made of them. Leading axes are a batch and broadcast.
+
+The C kernel takes transposes as strides, so ``b.mT`` in a rule costs nothing. Systems are LAPACK's, as NumPy hands it
+out: right for the small matrices of covariances and flows, a matrix at a time.
 
 Ring 2. Must not know Tensor.
 """
@@ -8,10 +11,10 @@ import math
 import numpy as np
 
 from ..engine import op, sum_to
-from ..errors import ShapeError
-from .shape import reshape
+from ..errors import MatrixError, ShapeError
+from .shape import flip, reshape, tril, triu, unsqueeze
 
-__all__ = ["linear", "matmul"]
+__all__ = ["cholesky", "inv", "linear", "logdet", "matmul", "outer", "solve", "solve_triangular"]
 
 
 @op
@@ -43,6 +46,8 @@ def _(g, a, b_shape):
         column = b_shape if len(b_shape) > 1 else (*b_shape, 1)
         g = reshape(g, shape=_product_shape(a.shape, b_shape, g.shape))
         return reshape(sum_to(matmul(reshape(a, shape=_row(a.shape)).mT, g), shape=column), shape=b_shape)
+    if len(b_shape) == 2:  # one product over all rows, instead of one for each of a batch and their sum
+        return matmul(_rows(a).mT, _rows(g))
     return sum_to(matmul(a.mT, g), shape=b_shape)
 
 
@@ -93,3 +98,162 @@ def _(g):
 def _rows(x):
     """All leading axes as one: (..., n) -> (rows, n)."""
     return x if x.ndim == 2 else reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))  # -1 is refused if n is 0
+
+
+def outer(a, b):
+    """Every product of a value of a with one of b: a[.., i] * b[.., j]. Shape: (.., n), (.., m) -> (.., n, m)."""
+    return unsqueeze(a, axis=-1) * unsqueeze(b, axis=-2)
+
+
+# -- linear systems -------------------------------------------------------------------------------------------------
+
+
+@op
+def solve(a, b):
+    """The y with a @ y = b, by elimination with pivots. MatrixError names the entry of the batch that is singular.
+
+    Shape: a (.., n, n), b (.., n, m) or (n,), a vector -> (.., n, m) or (.., n). NaN in a matrix makes all its y NaN.
+    """
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2] or b.ndim == 0 or b.shape[-2 if b.ndim > 1 else 0] != a.shape[-1]:
+        raise ShapeError(
+            f"solve: a {a.shape}, b {b.shape}: expected a (.., n, n), b (.., n, m) or (n,). A batch of vectors needs a "
+            "last axis of length 1: unsqueeze(b, axis=-1)."
+        )
+    return _lapack(np.linalg.solve, a, b, probe=np.linalg.inv, refused="solve: the matrix is singular")
+
+
+@solve.vjp("a")
+def _(g, a, b_shape, y):
+    return sum_to(-matmul(solve(a.mT, _columns(g, b_shape)), _columns(y, b_shape).mT), shape=a.shape)
+
+
+@solve.vjp("b")
+def _(g, a, b_shape):
+    return reshape(sum_to(solve(a.mT, _columns(g, b_shape)), shape=_column(b_shape)), shape=b_shape)
+
+
+def _column(b_shape):
+    return b_shape if len(b_shape) > 1 else (*b_shape, 1)
+
+
+def _columns(x, b_shape):
+    """x as matrices, if b was a vector."""
+    return x if len(b_shape) > 1 else unsqueeze(x, axis=-1)
+
+
+def _check_square(name, a):
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+        raise ShapeError(f"{name}: shape {a.shape}: the last two axes are the matrix's and must have equal length.")
+
+
+def _lapack(function, a, *b, probe, refused):
+    """function(a, *b), where a matrix that holds NaN makes its own answer NaN, and one that LAPACK refuses is named."""
+    broken = np.isnan(a).any(axis=(-2, -1), keepdims=True)
+    if broken.any():
+        a = np.where(broken, np.eye(a.shape[-1], dtype=a.dtype), a)
+    try:
+        y = function(a, *b)
+    except np.linalg.LinAlgError:
+        for entry in np.ndindex(a.shape[:-2]):
+            try:
+                probe(a[entry])
+            except np.linalg.LinAlgError:
+                raise MatrixError(f"{refused}{_entry(entry)}. {_advice(a[entry])}") from None
+        raise
+    return np.where(broken if y.ndim >= a.ndim else broken[..., 0], np.nan, y) if broken.any() else y
+
+
+def _entry(entry):
+    return f", at entry {', '.join(map(str, entry))} of the batch" if entry else ""
+
+
+def _advice(a):
+    """What is wrong with a matrix that was refused."""
+    if not np.isfinite(a).all():
+        return "It holds infinite values."
+    if np.array_equal(a, a.T):
+        return f"Its least eigenvalue is {np.linalg.eigvalsh(a).min():.3g}; add a multiple of the identity."
+    least = np.linalg.svd(a, compute_uv=False).min()
+    return f"Its least singular value is {least:.3g}: some combination of its rows is 0."
+
+
+def inv(a):
+    """The inverse, as the solution of a @ y = 1; `solve` is quicker and more exact where a product with it is wanted.
+
+    Shape: (.., n, n) -> same.
+    """
+    _check_square("inv", a)
+    return solve(a, np.eye(a.shape[-1], dtype=a.dtype))
+
+
+def solve_triangular(a, b, *, lower=True, transpose=False):
+    """The y with t @ y = b, or t.mT @ y = b if transpose, where t is a's lower (or upper) triangle; the other is not
+    read.
+
+    Composed: elimination of an upper triangle does nothing, so that `solve` is then back substitution, which is exact
+    to rounding even where t is badly conditioned (Higham 2002, chapter 8). A lower one is solved backwards.
+
+    Shape: as `solve`. MatrixError where the diagonal holds a zero.
+    """
+    _check_square("solve_triangular", a)
+    t = tril(a) if lower else triu(a)
+    t = t.mT if transpose else t
+    if lower == transpose:
+        return solve(t, b)
+    rows = -2 if b.ndim > 1 else -1
+    y = solve(flip(t, axis=(-2, -1)), flip(b, axis=rows))
+    return flip(y, axis=rows)
+
+
+@op
+def cholesky(a):
+    """The lower triangular y with positive diagonal and y @ y.mT = a, of a symmetric positive definite a.
+
+    Both triangles are read, as (a + a.mT) / 2, so the gradient is symmetric too: that of PyTorch, which reads the lower
+    one alone. Hence a must be symmetric up to rounding (1e-3 of its largest value). MatrixError names the entry of the
+    batch that is not, or is not positive definite. NaN in a matrix makes its y NaN.
+
+    Shape: (.., n, n) -> same. The rule is equation 9 of Murray (2016), "Differentiation of the Cholesky decomposition".
+    """
+    _check_square("cholesky", a)
+    with np.errstate(all="ignore"):
+        half = a * 0.5
+        apart = np.abs(half - half.mT).max(axis=(-2, -1), initial=0)
+        odd = np.argwhere(apart > 1e-3 * np.abs(half).max(axis=(-2, -1), initial=0)).tolist()
+        if odd:
+            entry = tuple(odd[0])
+            raise MatrixError(
+                f"cholesky: the matrix is not symmetric{_entry(entry)}: it differs from its transpose by "
+                f"{2 * apart[entry]:.3g}. Of a lower triangle t with diagonal d it is made by t + t.mT - d."
+            )
+        return _lapack(
+            np.linalg.cholesky, half + half.mT, probe=np.linalg.cholesky,
+            refused="cholesky: the matrix is not positive definite",
+        )  # fmt: skip
+
+
+@cholesky.vjp
+def _(g, y):
+    p = matmul(y.mT, g)
+    p = (tril(p) + tril(p, k=-1)) * 0.5  # the lower triangle with half its diagonal
+    half = solve_triangular(y, p, transpose=True).mT
+    s = solve_triangular(y, half, transpose=True)
+    return (s + s.mT) * 0.5
+
+
+@op
+def logdet(a):
+    """log(det(a)); NaN where the determinant is negative, -inf where it is 0 (and `solve` refuses the way back).
+
+    Shape: (.., n, n) -> (..). The gradient is inv(a).mT. Of a symmetric positive definite matrix, whose Cholesky factor
+    y one has anyway, it is 2 * sum(log(diagonal(y))).
+    """
+    _check_square("logdet", a)
+    with np.errstate(all="ignore"):
+        sign, value = np.linalg.slogdet(a)
+    return np.where((sign < 0) | np.isnan(a).any(axis=(-2, -1)), np.nan, value)
+
+
+@logdet.vjp
+def _(g, a):
+    return unsqueeze(g, axis=(-2, -1)) * inv(a).mT
