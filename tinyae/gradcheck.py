@@ -1,19 +1,22 @@
 """A numerical check of any derivative, for our ops and for the user's functions.
 
     gradcheck(lambda x, w: ((x @ w).tanh() ** 2).sum(), x, w)
+    gradcheck(lambda: model.loss(x), parameters=model.parameters())
 
 The function is differentiated along random directions, against a random upstream gradient: checks that start from ones,
 or look at one element, pass over half of the usual bugs (a rule that ignores g, a transposed square matrix, scaled
 rows). Each derivative is measured by central differences on five points; where a parabola does not fit them the
-function has a kink there, and the message says so instead of blaming the rule.
+function has a kink there, and the message says so instead of blaming the rule. A rule that is wrong is reported by
+input, with the element where it shows most.
 
 Ring 3. Runs in float64; the function may take and return any shapes.
 """
 
 import numpy as np
 
-from .engine import Var, grad
-from .errors import DtypeError, TinyaeError
+from .engine import Var, grad, no_grad
+from .errors import DtypeError, SettingError, TinyaeError
+from .ops.state import assign
 from .tensor import Tensor
 
 __all__ = ["GradcheckError", "gradcheck"]
@@ -25,7 +28,7 @@ class GradcheckError(TinyaeError, AssertionError):
     """The analytic derivative and the measured one differ, or there is none at this point."""
 
 
-def gradcheck(function, *inputs, order=1, directions=2, eps=1e-5, rtol=1e-6, atol=1e-8, seed=0):
+def gradcheck(function, *inputs, parameters=(), order=1, directions=2, eps=1e-5, rtol=1e-6, atol=1e-8, seed=0):
     """Check function's derivative by finite differences; True, or GradcheckError with both numbers.
 
     With u a random upstream gradient and d a random direction in the space of all inputs, compares
@@ -34,11 +37,15 @@ def gradcheck(function, *inputs, order=1, directions=2, eps=1e-5, rtol=1e-6, ato
     Parameters
     ----------
     function : callable
-        Tensors to one Tensor. Must be repeatable: reset noise counters inside it.
+        Tensors to one Tensor, or to tuples, lists or dicts of them, of which the floating ones are checked together.
+        Must be repeatable: reset noise counters inside it.
     *inputs : array_like
         The point, converted to float64. Integer and bool arrays are passed on and not differentiated.
+    parameters : iterable of Tensor
+        What the function uses beside its inputs, as a module's parameters: float64 leaves, moved in place during the
+        check and put back. Those that require no gradient are left alone.
     order : int
-        1 checks the gradient; 2 also the gradient of the gradient, built with create_graph.
+        1 checks the gradient; 2 also the gradient of the gradient, built with create_graph; and so on.
     directions : int
         How many random (u, d) pairs.
     eps : float
@@ -48,99 +55,189 @@ def gradcheck(function, *inputs, order=1, directions=2, eps=1e-5, rtol=1e-6, ato
     seed : int
         Of the random directions.
     """
-    rng = np.random.default_rng(seed)
-    point = [x._data if isinstance(x, Var) else np.asarray(x) for x in inputs]
-    point = [x.astype(np.float64) if x.dtype.kind == "f" else x.copy() for x in point]
-    floats = [i for i, x in enumerate(point) if x.dtype.kind == "f"]
-    if not floats:
-        raise DtypeError(f"gradcheck: no float among the {len(point)} inputs; nothing to differentiate.")
-    for _ in range(directions):
-        y = _evaluate(function, point, floats)[1]
-        u = rng.standard_normal(y.shape)
-        _check_along(lambda *xs, u=u: (function(*xs) * u).sum(), point, floats, rng, eps, rtol, atol, 1)
-        if order > 1:
-            d = [rng.standard_normal(point[i].shape) for i in floats]
-
-            def slope(*xs, u=u, d=d):
-                leaves = [xs[i] for i in floats]
-                gradients = grad((function(*xs) * u).sum(), leaves, create_graph=True, allow_unused=True)
-                return sum(((g * step).sum() for g, step in zip(gradients, d)), Tensor(0.0, dtype=np.float64))
-
-            _check_along(slope, point, floats, rng, eps, rtol, atol, 2)
+    if order < 1 or directions < 1:
+        raise SettingError(f"gradcheck: order={order!r}, directions={directions!r}. Give at least 1 of each.")
+    check = _Check(function, inputs, parameters, np.random.default_rng(seed), eps, rtol, atol)
+    try:
+        for _ in range(directions):
+            value = check.seeded()
+            for k in range(1, order + 1):
+                check.along(value, k)
+                value = check.slope_of(value)
+    finally:
+        check.at(check.point)  # the parameters as they were
     return True
 
 
-def _evaluate(function, point, floats):
-    leaves = [Tensor(x, requires_grad=i in floats) for i, x in enumerate(point)]
-    y = function(*leaves)
-    if not isinstance(y, Tensor):
-        raise DtypeError(f"gradcheck: the function returned a {type(y).__name__}, not a Tensor.")
-    return leaves, y
+class _Check:
+    """A function, the point where it is asked, and the tolerances. A value, below, maps leaves to a 0-d Tensor."""
 
+    def __init__(self, function, inputs, parameters, rng, eps, rtol, atol):
+        arrays = [x._data if isinstance(x, Var) else np.asarray(x) for x in inputs]
+        self.function, self.parameters = function, [p for p in parameters if p.requires_grad]
+        for i, p in enumerate(self.parameters):
+            if p.dtype != np.float64 or not p.is_leaf:
+                raise DtypeError(
+                    f"gradcheck: parameter {i} is {'a' if p.is_leaf else 'no leaf, a'} {p.dtype} tensor. Differences "
+                    "need float64 leaves: convert the module first, with module.astype(np.float64)."
+                )
+        point = [x.astype(np.float64) if x.dtype.kind == "f" else x.copy() for x in arrays]
+        self.names = [f"input {i}" for i in range(len(point))] + [f"parameter {i}" for i in range(len(self.parameters))]
+        self.n_inputs = len(point)
+        self.point = point + [p.numpy().copy() for p in self.parameters]
+        self.floats = [i for i, x in enumerate(self.point) if x.dtype.kind == "f"]
+        if not self.floats:
+            raise DtypeError(f"gradcheck: no float among the {len(point)} inputs; nothing to differentiate.")
+        self.rng, self.eps, self.rtol, self.atol = rng, eps, rtol, atol
 
-def _check_along(function, point, floats, rng, eps, rtol, atol, order):
-    what = "gradient" if order == 1 else "second derivative"
-    before = [x.copy() for x in point]
-    leaves, y = _evaluate(function, point, floats)
-    wanted = [leaves[i] for i in floats]
-    if not y.requires_grad:
-        if order == 1:
+    def at(self, point):
+        """New leaves at a point; for parameters themselves, moved there."""
+        with no_grad():
+            for p, x in zip(self.parameters, point[self.n_inputs :]):
+                assign(p, x)
+        leaves = [Tensor(x, requires_grad=i in self.floats) for i, x in enumerate(point[: self.n_inputs])]
+        return leaves + self.parameters
+
+    def outputs(self, leaves):
+        found = list(_floating(self.function(*leaves[: self.n_inputs])))
+        if not found:
+            raise DtypeError("gradcheck: the function returned no floating Tensor; nothing to differentiate.")
+        return found
+
+    def seeded(self):
+        """<u, f(x)> with a new random u."""
+        upstream = [self.rng.standard_normal(y.shape) for y in self.outputs(self.at(self.point))]
+        return lambda leaves: _total((y * u).sum() for y, u in zip(self.outputs(leaves), upstream))
+
+    def slope_of(self, value):
+        """The derivative of value along a new random direction, itself differentiable."""
+        direction = self.direction()
+
+        def slope(leaves):
+            wanted = [leaves[i] for i in self.floats]
+            gradients = grad(value(leaves), wanted, create_graph=True, allow_unused=True)
+            return _total((g * d).sum() for g, d in zip(gradients, direction))
+
+        return slope
+
+    def direction(self):
+        return [self.rng.standard_normal(self.point[i].shape) for i in self.floats]
+
+    def gradients(self, value, what, order):
+        """Value and gradient at the point, after asking twice; what should not change must not."""
+        before = [x.copy() for x in self.point]
+        leaves = self.at(self.point)
+        y = value(leaves)
+        wanted = [leaves[i] for i in self.floats]
+        if not y.requires_grad:
+            if order == 1:
+                raise GradcheckError(
+                    "gradcheck: the result is cut off from every input, so nothing can be checked. Look for .data, "
+                    ".numpy(), detach() or no_grad() in the function."
+                )
+            gradients = [np.zeros(x.shape) for x in wanted]  # a constant gradient: its measured slope must be 0 too
+        else:
+            first = grad(y, wanted, retain_graph=True, allow_unused=True)
+            again = grad(y, wanted, allow_unused=True)
+            gradients = [g.data for g in first]
+            for i, g, h, x in zip(self.floats, first, again, wanted):
+                name = self.names[i]
+                if not np.array_equal(g.data, h.data, equal_nan=True):
+                    raise GradcheckError(f"gradcheck: two backward passes gave different {what}s for {name}.")
+                if g.shape != x.shape or g.dtype != x.dtype:
+                    raise GradcheckError(f"gradcheck: {name} is {x.dtype} {x.shape}, its {what} {g.dtype} {g.shape}.")
+        for name, x, b in zip(self.names, leaves, before):
+            if not np.array_equal(x.data, b, equal_nan=True):
+                raise GradcheckError(f"gradcheck: the function or its backward pass changed {name} in place.")
+        return y.item(), gradients
+
+    def five(self, value, steps):
+        """The value at -2, -1, 0, 1 and 2 steps from the point."""
+
+        def moved(t):
+            return [x + t * steps[i] if i in steps else x for i, x in enumerate(self.point)]
+
+        return np.array([float(value(self.at(moved(t))).item()) for t in _OFFSETS])
+
+    def compare(self, value, steps, gradients):
+        """(five values, slope per step by the rules, slope measured, difference allowed between the two)."""
+        values = self.five(value, steps)
+        terms = [g * steps[i] for i, g in zip(self.floats, gradients) if i in steps]
+        analytic = float(sum(np.sum(t) for t in terms))
+        scale = float(sum(np.sum(np.abs(t)) for t in terms))
+        narrow, wide = (values[3] - values[1]) / 2.0, (values[4] - values[0]) / 4.0
+        numeric = narrow + (narrow - wide) / 3.0
+        noise = 16 * np.finfo(np.float64).eps * np.max(np.abs(values))
+        return values, analytic, numeric, self.atol * self.eps + self.rtol * max(scale, abs(numeric)) + noise
+
+    def along(self, value, order):
+        """Compare along one random direction through all inputs at once."""
+        what = "gradient" if order == 1 else "second derivative" if order == 2 else f"derivative of order {order}"
+        y, gradients = self.gradients(value, what, order)
+        unit = {i: self.eps * np.maximum(1.0, np.abs(self.point[i])) for i in self.floats}
+        steps = {i: unit[i] * d for i, d in zip(self.floats, self.direction())}
+        values, analytic, numeric, allowed = self.compare(value, steps, gradients)
+        if not np.array_equal(values[2], y, equal_nan=True):
             raise GradcheckError(
-                "gradcheck: the result is cut off from every input, so nothing can be checked. Look for .data, "
-                ".numpy(), detach() or no_grad() in the function."
+                f"gradcheck: not repeatable: the same point gave {y:.10g}, then {values[2]:.10g}. Reset noise "
+                "counters inside the function."
             )
-        gradients = [np.zeros(x.shape) for x in wanted]  # the gradient is a constant: its measured slope must be 0 too
-    else:
-        first = grad(y, wanted, retain_graph=True, allow_unused=True)
-        again = grad(y, wanted, allow_unused=True)
-        gradients = [g.data for g in first]
-        for i, g, h, x in zip(floats, first, again, wanted):
-            if not np.array_equal(g.data, h.data, equal_nan=True):
-                raise GradcheckError(f"gradcheck: two backward passes gave different {what}s for input {i}.")
-            if g.shape != x.shape or g.dtype != x.dtype:
-                raise GradcheckError(f"gradcheck: input {i} is {x.dtype} {x.shape}, its {what} {g.dtype} {g.shape}.")
-    for i, x in enumerate(leaves):
-        if not np.array_equal(x.data, before[i], equal_nan=True):
-            raise GradcheckError(f"gradcheck: the function or its backward pass changed input {i} in place.")
-    direction = [rng.standard_normal(point[i].shape) for i in floats]
-    terms = [float(np.sum(g * d)) for g, d in zip(gradients, direction)]
-    analytic = float(np.sum(terms))
-    steps = {i: eps * np.maximum(1.0, np.abs(point[i])) * d for i, d in zip(floats, direction)}
-    # Along x + t * step, t the unit; d/dt is then comparable to the gradient times the step.
-    analytic_t = float(sum(np.sum(g * steps[i]) for i, g in zip(floats, gradients)))
-    scale = float(sum(np.sum(np.abs(g * steps[i])) for i, g in zip(floats, gradients)))
+        if not np.all(np.isfinite(values)) or not np.isfinite(analytic):
+            raise GradcheckError(
+                f"gradcheck: not finite here: f at five points {_line(values)}, {what} along them {analytic:.6g}."
+            )
+        if abs(numeric - analytic) <= allowed:
+            return
+        if _misfit(values) > allowed:
+            slopes = np.diff(values)
+            raise GradcheckError(
+                f"gradcheck: not differentiable here: the slope jumps from {slopes[0]:.6g} to {slopes[-1]:.6g} per "
+                f"step. Five values: {_line(values)}. Move the point away from the kink."
+            )
+        lines = [
+            f"gradcheck: the {what} along a random direction is {analytic:.10g} per step, measured {numeric:.10g} "
+            f"(difference {abs(numeric - analytic):.3g}, allowed {allowed:.3g})."
+        ]
+        for i, g in zip(self.floats, gradients):
+            verdict = self.verdict(value, steps, gradients, i, g)
+            lines.append(f"    {self.names[i]}, shape {self.point[i].shape}: {verdict}")
+        raise GradcheckError("\n".join(lines))
 
-    def along(t):
-        moved = [x + t * steps[i] if i in steps else x for i, x in enumerate(point)]
-        return float(_evaluate(function, moved, floats)[1].item())
+    def verdict(self, value, steps, gradients, i, g):
+        """Whether input i is right by itself; if not, the element that bisection finds, always in the worse half."""
 
-    values = np.array([along(t) for t in _OFFSETS])
-    if not np.array_equal(values[2], y.item(), equal_nan=True):
-        raise GradcheckError(
-            f"gradcheck: not repeatable: the same point gave {y.item():.10g}, then {values[2]:.10g}. Reset noise "
-            "counters inside the function."
-        )
-    if not np.all(np.isfinite(values)) or not np.isfinite(analytic):
-        raise GradcheckError(
-            f"gradcheck: not finite here: f at five points {_line(values)}, {what} along them {analytic:.6g}."
-        )
-    narrow, wide = (values[3] - values[1]) / 2.0, (values[4] - values[0]) / 4.0
-    numeric = narrow + (narrow - wide) / 3.0
-    noise = 16 * np.finfo(np.float64).eps * np.max(np.abs(values))
-    allowed = atol * eps + rtol * max(scale, abs(numeric)) + noise
-    if abs(numeric - analytic_t) <= allowed:
-        return
-    if _misfit(values) > allowed:
-        slopes = np.diff(values)
-        raise GradcheckError(
-            f"gradcheck: not differentiable here: the slope jumps from {slopes[0]:.6g} to {slopes[-1]:.6g} per step. "
-            f"Five values: {_line(values)}. Move the point away from the kink."
-        )
-    raise GradcheckError(
-        f"gradcheck: the {what} along a random direction is {analytic_t:.10g} per step, measured {numeric:.10g} "
-        f"(difference {abs(numeric - analytic_t):.3g}, allowed {allowed:.3g}). Input shapes: "
-        f"{', '.join(str(point[i].shape) for i in floats)}."
-    )
+        def difference(chosen):
+            step = np.zeros(steps[i].size)
+            step[chosen] = steps[i].ravel()[chosen]
+            _, analytic, numeric, allowed = self.compare(value, {i: step.reshape(g.shape)}, gradients)
+            return abs(numeric - analytic), numeric, allowed
+
+        chosen = np.arange(g.size)
+        error, _, allowed = difference(chosen)
+        if error <= allowed:
+            return "agrees"
+        while chosen.size > 1:
+            chosen = max(np.array_split(chosen, 2), key=lambda half: difference(half)[0])
+        where = np.unravel_index(chosen[0], g.shape)
+        measured = difference(chosen)[1] / steps[i][where]
+        return f"at {[int(k) for k in where]} it is {g[where]:.8g}, measured {measured:.8g}"
+
+
+def _floating(result):
+    """The floating Tensors of a result, whatever tuples, lists and dicts it comes in."""
+    if isinstance(result, dict):
+        result = tuple(result.values())
+    if isinstance(result, (tuple, list)):
+        for part in result:
+            yield from _floating(part)
+    elif not isinstance(result, Tensor):
+        raise DtypeError(f"gradcheck: the function returned a {type(result).__name__}, not a Tensor.")
+    elif result.dtype.kind == "f":
+        yield result
+
+
+def _total(terms):
+    return sum(terms, Tensor(0.0, dtype=np.float64))
 
 
 def _misfit(values):
