@@ -6,13 +6,17 @@ Where does my test go?
     the tape, backward, threads  test_engine.py, by name; any order of calls at random: test_state_machine.py
     Tensor's NumPy manners       test_tensor.py
     the gradient checker itself  test_gradcheck.py, with a planted bug
+    the same by PyTorch          nowhere, or a row TORCH in cases/: test_torch.py asks it of every op
+    a law that must hold         test_truths.py: no other implementation, but mathematics
     imports, names, docstrings   test_architecture.py
     README                       test_readme.py runs what it shows
     anything else                the file named after its module
 
     pytest                                     20 random examples per property
     pytest --hypothesis-profile=ci             the same examples in every run (or HYPOTHESIS_PROFILE=ci)
-    pytest --hypothesis-profile=deep           500 examples
+    pytest --hypothesis-profile=deep -m proof  500 examples, of what is asked at random of every op, layer and model
+    pytest -m mutation                         breaks every rule in every small way, and expects a failure each time
+    pytest -m slow                             what takes long
 """
 
 import collections
@@ -80,6 +84,8 @@ SKIPS = (
     "pipes as in a shell",
     "TINYAE_DATA is not set",
     "bench/ is not beside tests/",
+    "csrc/ is not beside tests/",
+    "there is no C compiler here",
     "there is no README.md here",
     "could not import",  # an extra that is not installed
 )
