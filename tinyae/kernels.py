@@ -339,7 +339,7 @@ def _by_row_backward(run):
 
 
 def _with_setting(name, forward, backward):
-    """leaky_relu and elu have a setting, whose range their definitions check: a bad one is not our case."""
+    """leaky_relu, elu and gelu have a setting, which their definitions check: a bad one is not our case."""
     if name == "leaky_relu":
         return (
             lambda x, slope: forward(x, slope) if slope >= 0 else None,
@@ -349,6 +349,11 @@ def _with_setting(name, forward, backward):
         return (
             lambda x, alpha: forward(x, alpha) if alpha >= 0 else None,
             lambda g, y, alpha: backward(g, y, alpha) if alpha >= 0 else None,
+        )
+    if name == "gelu":
+        return (
+            lambda x, approximate="none": forward(x) if approximate == "none" else None,
+            lambda g, x, approximate="none": backward(g, x) if approximate == "none" else None,
         )
     return forward, backward
 

@@ -6,22 +6,24 @@ stay away from its declared kinks. A file may hold
     ROWS["name"]      hypothesis's draw to (arrays, settings), for an op that is not element-wise
     SETTINGS["name"]  draw to the settings of an element-wise op that has some
     SCALAR["name"]    the op's value for Python floats, said another way than in the package; TRUTH["name"] for arrays
-    TORCH["name"]     the same by PyTorch: (torch, *tensors, **settings) to a tensor, where the obvious name is not it
+    TORCH["name"]     the same by PyTorch: (torch, *tensors, **settings) to a tensor; None where it has nothing
+    COMPOSED["name"]  (draw to (arrays, settings), the same by PyTorch) of a plain function that is composed of ops
     BAD               (error, name, arrays, settings) that must be refused
 
-`test_ops.py` asks the same of every op, and fails if one is in OPS and not here. Arrays are float64, read-only, and of
-any layout: transposed, reversed, strided, repeated with stride 0.
+`test_ops.py` asks the same of every op and every composed function, and fails if an op is in OPS and not here. Arrays
+are float64, read-only, and of any layout: transposed, reversed, strided, repeated with stride 0.
 """
 
 import numpy as np
 from hypothesis.extra import numpy as hnp
 
+from tinyae import ops
 from tinyae.engine import OPS
 
 from . import activations, linalg, math, random, shape
 from .arrays import laid_out, values
 
-__all__ = ["BAD", "CASES", "NOISE", "ROWS", "SCALAR", "TORCH", "TRUTH", "truth"]
+__all__ = ["BAD", "CASES", "COMPOSED", "NOISE", "ROWS", "SCALAR", "SURROGATE", "TORCH", "TRUTH", "function", "truth"]
 
 _FILES = activations, linalg, math, random, shape
 
@@ -34,6 +36,8 @@ def _together(name):
 ROWS, SETTINGS, SCALAR, TRUTH, TORCH = map(_together, ("ROWS", "SETTINGS", "SCALAR", "TRUTH", "TORCH"))
 BAD = [row for file in _FILES for row in file.BAD]
 NOISE = random.NOISE
+SURROGATE = math.SURROGATE
+COMPOSED = _together("COMPOSED")
 
 
 def elementwise(op):
@@ -55,6 +59,14 @@ def elementwise(op):
 CASES = {
     name: ROWS[name] if name in ROWS else elementwise(op) for name, op in OPS.items() if name in ROWS or op.elementwise
 }
+
+
+CASES |= {name: row for name, (row, _) in COMPOSED.items()}
+
+
+def function(name):
+    """The op, or the composed function, of that name."""
+    return OPS[name] if name in OPS else getattr(ops, name)
 
 
 def truth(name, arrays, settings):

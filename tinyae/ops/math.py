@@ -4,22 +4,27 @@ This is the pattern that all of ``ops/`` follows, so read it after ``engine.py``
 the same line then serves plain arrays (ordinary backward), Tensors (derivatives of derivatives) and a recorded plan.
 The engine undoes broadcasting, so a rule for ``a + b`` need not know that b was a single row.
 
-Conventions where a derivative has a choice: at a tie `maximum` and `max` share the gradient equally; ``abs'(0) = 0``;
-``clip`` passes the gradient at both ends; ``0 ** 0`` has derivative 0 in the base.
+Conventions where a derivative has a choice: at a tie `maximum` and `max` share the gradient equally; ``abs'(0) = 0``,
+and so has a `norm` at the origin, hence `std` where all values are equal; ``clip`` passes the gradient at both ends;
+``0 ** 0`` has derivative 0 in the base. Integers and bools become floats where a function has no whole values.
 
 Ring 2. Must not know Tensor.
 """
 
+import math
+from numbers import Real
+
 import numpy as np
 
-from ..engine import broadcast_to, op
-from ..errors import SettingError
-from .shape import reshape
+from ..engine import Var, broadcast_to, cast, op
+from ..errors import AxisError, SettingError, ShapeError
+from .shape import concat, reshape, transpose
 
 __all__ = [
-    "abs", "add", "argmax", "argmin", "clip", "div", "eq", "exp", "ge", "gt", "le", "log", "log_softmax", "logsumexp",
-    "lt", "max", "maximum", "mean", "min", "minimum", "mul", "ne", "neg", "pow", "sign", "softmax", "sqrt", "square",
-    "std", "sub", "sum", "var", "where",
+    "abs", "add", "argmax", "argmin", "clip", "cos", "cumsum", "div", "eq", "exp", "expm1", "ge", "gt", "le", "log",
+    "log1p", "log_softmax", "logsumexp", "lt", "max", "maximum", "mean", "min", "minimum", "mul", "ne", "neg", "norm",
+    "pow", "prod", "rsqrt", "sign", "sin", "softmax", "sqrt", "square", "std", "stop_gradient", "straight_through",
+    "sub", "sum", "var", "where",
 ]  # fmt: skip
 
 _POSITIVE = (0.1, 4.0)
@@ -79,7 +84,8 @@ def _(g, a):
 @op(elementwise=True, domain=_POSITIVE)
 def div(a, b):
     """a / b. Pole at b = 0."""
-    return np.true_divide(a, b)
+    with np.errstate(all="ignore"):  # silent, as every function with a pole: `where` may choose another branch there
+        return np.true_divide(a, b)
 
 
 @div.vjp("a")
@@ -105,8 +111,9 @@ def _(g):
 
 @op(elementwise=True, domain=_POSITIVE)
 def pow(a, b):
-    """a ** b. A real power of a negative base is NaN unless b is a whole number."""
-    return np.power(a, b)
+    """a ** b. A real power of a negative base is NaN unless b is a whole number; ``a ** 0`` is 1, for a = nan too."""
+    with np.errstate(all="ignore"):
+        return np.power(a, b)
 
 
 @pow.vjp("a")
@@ -116,9 +123,9 @@ def _(g, a, b):
 
 
 @pow.vjp("b")
-def _(g, y, a):
-    # y is 0 where a is 0 (for b > 0), and so is the derivative: log(1) * 0 there, not -inf * 0.
-    return g * (y * log(a + (a == 0)))
+def _(g, y, a, b):
+    # y is 0 where a is 0 (for b > 0), and so is the derivative: log(1) * 0 there, not -inf * 0. For b < 0 y is inf.
+    return g * (y * log(a + (a == 0) * (b >= 0)))
 
 
 # -- comparisons: bool results, no derivative -----------------------------------------------------------------------
@@ -185,11 +192,22 @@ def _(g):
     return None
 
 
+def _real(x):
+    """x in a dtype that tinyae computes in. NumPy's own functions would turn bools and bytes into float16."""
+    x = np.asarray(x)
+    return x if x.dtype.kind == "f" else x.astype(np.result_type(x, np.float32))
+
+
+def _silent(function, x):
+    """function(x) without warnings, as in C: infinities and NaN go through as IEEE says."""
+    with np.errstate(all="ignore"):
+        return function(_real(x))
+
+
 @op(elementwise=True)
 def exp(x):
     """e ** x."""
-    with np.errstate(all="ignore"):  # silent, as the C kernel is: infinities and NaN go through as IEEE says
-        return np.exp(x)
+    return _silent(np.exp, x)
 
 
 @exp.vjp
@@ -197,11 +215,21 @@ def _(g, y):
     return g * y
 
 
+@op(elementwise=True)
+def expm1(x):
+    """e ** x - 1, exact where x is small: a primitive, since the difference would cancel."""
+    return _silent(np.expm1, x)
+
+
+@expm1.vjp
+def _(g, x):
+    return g * exp(x)  # y + 1 would cancel where x is far below 0
+
+
 @op(elementwise=True, domain=_POSITIVE)
 def log(x):
     """The natural logarithm; -inf at 0, NaN below."""
-    with np.errstate(all="ignore"):
-        return np.log(x)
+    return _silent(np.log, x)
 
 
 @log.vjp
@@ -209,11 +237,21 @@ def _(g, x):
     return g / x
 
 
+@op(elementwise=True, domain=(-0.9, 4.0))
+def log1p(x):
+    """log(1 + x), exact where x is small: a primitive, since the sum would round x away. -inf at -1, NaN below."""
+    return _silent(np.log1p, x)
+
+
+@log1p.vjp
+def _(g, x):
+    return g / (1.0 + x)
+
+
 @op(elementwise=True, domain=_POSITIVE)
 def sqrt(x):
     """The square root; NaN below 0."""
-    with np.errstate(all="ignore"):
-        return np.sqrt(x)
+    return _silent(np.sqrt, x)
 
 
 @sqrt.vjp
@@ -221,15 +259,49 @@ def _(g, y):
     return g * 0.5 / y
 
 
+@op(elementwise=True, domain=_POSITIVE)
+def rsqrt(x):
+    """1 / sqrt(x): a primitive because backward then keeps the result alone. inf at 0, NaN below."""
+    return _silent(lambda x: 1.0 / np.sqrt(x), x)
+
+
+@rsqrt.vjp
+def _(g, y):
+    return g * -0.5 * (y * y * y)
+
+
 @op(elementwise=True)
 def square(x):
     """x * x: a primitive because its backward then keeps x once, and because every squared loss needs it."""
-    return np.multiply(x, x)
+    with np.errstate(all="ignore"):
+        return np.multiply(x, x)
 
 
 @square.vjp
 def _(g, x):
     return x * 2.0 * g  # in this order: g is often a stride-0 view, spread by a mean
+
+
+@op(elementwise=True)
+def sin(x):
+    """The sine of x radians; NaN at infinity."""
+    return _silent(np.sin, x)
+
+
+@sin.vjp
+def _(g, x):
+    return g * cos(x)
+
+
+@op(elementwise=True)
+def cos(x):
+    """The cosine of x radians; NaN at infinity."""
+    return _silent(np.cos, x)
+
+
+@cos.vjp
+def _(g, x):
+    return -g * sin(x)
 
 
 @op(elementwise=True, kinks=("a == b",))
@@ -245,15 +317,15 @@ def minimum(a, b):
 
 
 @maximum.vjp("a")
-@minimum.vjp("a")
-def _(g, y, a, b):
-    return g * (a == y) / (1.0 + (a == b))
+@minimum.vjp("b")
+def _(g, a, b):
+    return where(a < b, 0.0, where(a == b, 0.5 * g, g))
 
 
 @maximum.vjp("b")
-@minimum.vjp("b")
-def _(g, y, a, b):
-    return g * (b == y) / (1.0 + (a == b))
+@minimum.vjp("a")
+def _(g, a, b):
+    return where(a > b, 0.0, where(a == b, 0.5 * g, g))
 
 
 @op(elementwise=True)
@@ -277,6 +349,8 @@ def clip(x, *, low=None, high=None):
     """min(max(x, low), high); a bound of None is no bound. The derivative is 1 in [low, high], both ends included."""
     if low is None and high is None:
         raise SettingError("clip: both bounds are None. Give low, high or both.")
+    if isinstance(low, Var) or isinstance(high, Var):
+        raise SettingError("clip: a bound is a Tensor, which no gradient would reach. Use maximum and minimum.")
     low, high = (bound.item() if isinstance(bound, np.generic) else bound for bound in (low, high))  # weak, as in x + 1
     return np.clip(x, low, high)
 
@@ -290,19 +364,20 @@ def _(g, y, x):
 # axis is None (all), an int or a tuple of ints; keepdims leaves axes of length 1.
 
 
-def _axes(axis, ndim):
-    """axis as a tuple of non-negative ints; NumPy says which axis is wrong."""
-    if axis is None:
-        return tuple(range(ndim))
-    return tuple(
-        np.lib.array_utils.normalize_axis_index(a, ndim) for a in (axis if isinstance(axis, tuple) else (axis,))
-    )
+def _axes(name, axis, shape):
+    """axis as a tuple of non-negative ints. One value alone may be reduced over an axis 0 or -1, as in NumPy."""
+    if axis is None or (shape == () and axis in (0, -1)):
+        return tuple(range(len(shape)))
+    try:
+        return np.lib.array_utils.normalize_axis_tuple(axis, len(shape))
+    except (TypeError, ValueError) as problem:
+        raise AxisError(f"{name}: axis={axis!r} of shape {shape}: {problem}. Give None, or one or more axes.") from None
 
 
 def _spread(g, axis, keepdims, shape):
     """A reduced array back over the shape that it came from."""
     if not keepdims and axis is not None:  # one value broadcasts as it is
-        axes = _axes(axis, len(shape))
+        axes = _axes("spread", axis, shape)
         g = reshape(g, shape=tuple(1 if i in axes else n for i, n in enumerate(shape)))
     return broadcast_to(g, shape=shape)
 
@@ -310,7 +385,8 @@ def _spread(g, axis, keepdims, shape):
 @op
 def sum(x, *, axis=None, keepdims=False):
     """The sum over axis. Shape: any -> without the axes, or with length 1 there."""
-    return np.sum(x, axis=axis, keepdims=keepdims)
+    with np.errstate(all="ignore"):
+        return np.sum(x, axis=axis, keepdims=keepdims)
 
 
 @sum.vjp
@@ -319,26 +395,104 @@ def _(g, axis, keepdims, x_shape):
 
 
 def mean(x, *, axis=None, keepdims=False):
-    """The mean over axis: sum / n. Shape: as `sum`."""
-    return sum(x, axis=axis, keepdims=keepdims) / _count(x, axis)
+    """The mean over axis: sum / n. NaN over nothing. Shape: as `sum`."""
+    return div(sum(x, axis=axis, keepdims=keepdims), _count(x, axis))
 
 
 def var(x, *, axis=None, keepdims=False, ddof=0):
     """The variance over axis: sum((x - mean)**2) / (n - ddof). Shape: as `sum`."""
     centred = x - mean(x, axis=axis, keepdims=True)
-    return sum(square(centred), axis=axis, keepdims=keepdims) / (_count(x, axis) - ddof)
+    return div(sum(square(centred), axis=axis, keepdims=keepdims), _count(x, axis, ddof))
 
 
 def std(x, *, axis=None, keepdims=False, ddof=0):
-    """The standard deviation over axis: sqrt(var). Its derivative is infinite where all values are equal."""
-    return sqrt(var(x, axis=axis, keepdims=keepdims, ddof=ddof))
+    """The standard deviation over axis: sqrt(var). Its derivative is 0 where all values are equal. Shape: as `sum`."""
+    centred = x - mean(x, axis=axis, keepdims=True)
+    return div(norm(centred, axis=axis, keepdims=keepdims), math.sqrt(_count(x, axis, ddof)))
 
 
-def _count(x, axis):
-    n = 1
-    for a in _axes(axis, x.ndim):
-        n *= x.shape[a]
-    return n
+def _count(x, axis, ddof=0):
+    n = math.prod(x.shape[a] for a in _axes("count", axis, x.shape)) - ddof
+    return n if n > 0 else 0
+
+
+def prod(x, *, axis=None, keepdims=False):
+    """The product over axis; 1 over nothing. Shape: as `sum`.
+
+    Composed of halves that are multiplied together: the usual derivative, y / x, is 0 / 0 at a zero. This one is right
+    there too, to any order.
+    """
+    axes = _axes("prod", axis, x.shape)
+    kept = tuple(i for i in range(x.ndim) if i not in axes)
+    n = _count(x, axis)
+    y = x if x.dtype.kind == "f" else cast(x, dtype=np.int64)
+    y = reshape(transpose(y, axes=axes + kept), shape=(n, *(x.shape[i] for i in kept)))
+    while n > 1:
+        half = n // 2
+        pairs = y[:half] * y[half : 2 * half]
+        y = concat(pairs, y[2 * half :]) if n % 2 else pairs
+        n -= half
+    y = sum(y, axis=0) if n else sum(y, axis=0) + 1
+    return reshape(y, shape=tuple(1 if i in axes else m for i, m in enumerate(x.shape))) if keepdims else y
+
+
+def norm(x, *, ord=2, axis=None, keepdims=False):
+    """The length of the vectors over axis: (sum |x|**ord) ** (1 / ord), without overflow. Shape: as `sum`.
+
+    ord is any number: 1 the sum and inf the maximum of |x|, -inf the minimum, 0 how many are not 0. Its derivative is 0
+    at the origin.
+    """
+    if not isinstance(ord, Real) or ord != ord:
+        raise SettingError(f"norm: ord={ord!r} is not a number. Give 1, 2, inf or another one.")
+    axis = _axes("norm", axis, x.shape)
+    x = x if x.dtype.kind == "f" else cast(x, dtype=np.result_type(x.dtype, np.float32))
+    if ord == 0:
+        return sum(cast(x != 0, dtype=x.dtype), axis=axis, keepdims=keepdims)
+    if ord in _EXTREME_NORMS:
+        return _EXTREME_NORMS[ord](abs(x), axis=axis, keepdims=keepdims)
+    return _norm(x, ord=ord, axis=axis, keepdims=keepdims)
+
+
+@op
+def _norm(x, *, ord, axis, keepdims):
+    """`norm` for what is no sum, maximum or minimum of |x|. Shape: as `sum`.
+
+    A primitive, since ``sqrt(sum(x * x))`` overflows, and at the origin has the derivative inf * 0.
+    """
+    with np.errstate(all="ignore"):
+        size = np.asarray(np.abs(x))  # NumPy turns 0-d results into scalars
+        unit = np.max(size, axis, keepdims=True, initial=0) if ord > 0 else np.min(size, axis, keepdims=True)
+        unit = np.where((unit > 0) & (unit < np.inf), unit, 1)
+        size /= unit
+        powers = np.square(size, out=size) if ord == 2 else size**ord
+        y = unit * np.sum(powers, axis, keepdims=True) ** (1 / ord)
+    return y if keepdims else np.squeeze(y, axis)
+
+
+@_norm.vjp
+def _(g, x, y, ord, axis, keepdims, x_shape):
+    direction = x / _spread(y + (y == 0), axis, keepdims, x_shape)
+    if ord != 2:  # below 2 the slope of |x| ** (ord - 2) at 0 is infinite: there it counts as 0, not as NaN
+        direction = direction * (abs(direction) + (direction == 0) * (ord < 2)) ** (ord - 2)
+    return _spread(g * (y != 0), axis, keepdims, x_shape) * direction
+
+
+@op
+def cumsum(x, *, axis=None, reverse=False):
+    """The running sum along axis (over the flattened array if None), from the end if reverse.
+
+    Shape: any -> same, or (size,) if axis is None.
+    """
+    x = x.reshape(-1) if axis is None else x
+    if not reverse:
+        return np.cumsum(x, axis).reshape(x.shape)
+    back = _axes("cumsum", axis, x.shape)
+    return np.flip(np.cumsum(np.flip(x, back), axis).reshape(x.shape), back)
+
+
+@cumsum.vjp
+def _(g, axis, reverse, x_shape):
+    return reshape(cumsum(g, axis=axis, reverse=not reverse), shape=x_shape)
 
 
 @op(kinks=("ties",))
@@ -357,26 +511,29 @@ def min(x, *, axis=None, keepdims=False):
 @min.vjp
 def _(g, x, y, axis, keepdims, x_shape):
     chosen = x == _spread(y, axis, keepdims, x_shape)
-    share = sum(chosen * 1.0, axis=axis, keepdims=True)
-    return _spread(g, axis, keepdims, x_shape) * chosen / share
+    share = g / cast(sum(chosen, axis=axis, keepdims=keepdims), dtype=g.dtype)
+    return _spread(share, axis, keepdims, x_shape) * chosen
+
+
+_EXTREME_NORMS = {1: sum, math.inf: max, -math.inf: min}
 
 
 @op
-def argmax(x, *, axis=None):
+def argmax(x, *, axis=None, keepdims=False):
     """The index of the first largest value over axis (into the flattened array if None). No derivative."""
-    return np.argmax(x, axis=axis)
+    return np.argmax(x, axis=axis, keepdims=keepdims)
 
 
 @op
-def argmin(x, *, axis=None):
+def argmin(x, *, axis=None, keepdims=False):
     """The index of the first smallest value over axis (into the flattened array if None). No derivative."""
-    return np.argmin(x, axis=axis)
+    return np.argmin(x, axis=axis, keepdims=keepdims)
 
 
 def _top(x, axis):
     """The maximum over axis where it is finite, else 0: subtracting it makes exp safe and inf - inf cannot happen."""
-    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf if x.dtype.kind == "f" else None)
-    return np.where(np.isfinite(top), top, 0.0).astype(x.dtype, copy=False)
+    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    return np.where(np.isfinite(top), top, 0.0)
 
 
 @op
@@ -385,6 +542,7 @@ def logsumexp(x, *, axis=-1, keepdims=False):
 
     A primitive, since the composed form would keep three arrays where this keeps x and the result.
     """
+    x = _real(x)
     with np.errstate(all="ignore"):
         top = _top(x, axis)
         y = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
@@ -398,7 +556,8 @@ def _(g, x, y, axis, keepdims, x_shape):
 
 @op
 def softmax(x, *, axis=-1):
-    """exp(x) / sum(exp(x)) over axis, without overflow. Shape: any -> same."""
+    """exp(x) / sum(exp(x)) over axis (an int, a tuple, or None: all), without overflow. Shape: any -> same."""
+    x = _real(x)
     with np.errstate(all="ignore"):
         e = np.exp(x - _top(x, axis))
         return e / np.sum(e, axis=axis, keepdims=True)
@@ -411,7 +570,8 @@ def _(g, y, axis):
 
 @op
 def log_softmax(x, *, axis=-1):
-    """x - logsumexp(x) over axis. Shape: any -> same."""
+    """x - logsumexp(x) over axis (an int, a tuple, or None: all). Shape: any -> same."""
+    x = _real(x)
     with np.errstate(all="ignore"):
         centred = x - _top(x, axis)
         return centred - np.log(np.sum(np.exp(centred), axis=axis, keepdims=True))
@@ -420,3 +580,29 @@ def log_softmax(x, *, axis=-1):
 @log_softmax.vjp
 def _(g, y, axis):
     return g - exp(y) * sum(g, axis=axis, keepdims=True)
+
+
+# -- derivatives that are decided, not derived ----------------------------------------------------------------------
+
+
+@op(view=True)
+def stop_gradient(x):
+    """x as a constant: no gradient goes back through it. Shares x's memory. Shape: any -> same."""
+    return x[...]
+
+
+@op(view=True)
+def straight_through(value, x):
+    """value in forward, x in backward: the gradient passes a rounding or a codebook as if it were not there.
+
+    A primitive, since ``x + stop_gradient(value - x)`` would round value. Shares value's memory where the dtypes agree;
+    the result has x's. Shape: two equal ones -> same. Bengio, Leonard and Courville 2013.
+    """
+    if value.shape != x.shape:
+        raise ShapeError(f"straight_through: {value.shape} cannot stand for {x.shape}. Give two arrays of one shape.")
+    return value.astype(x.dtype, copy=False)[...]
+
+
+@straight_through.vjp("x")
+def _(g):
+    return g

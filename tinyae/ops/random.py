@@ -17,8 +17,9 @@ from .. import kernels
 from ..engine import op
 from ..errors import DtypeError, SettingError
 from ..mode import mode
+from .math import clip, log, log1p
 
-__all__ = ["Generator", "bernoulli", "dropout", "normal", "uniform"]
+__all__ = ["Generator", "bernoulli", "dropout", "gumbel", "normal", "uniform"]
 
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
@@ -80,6 +81,15 @@ def bernoulli(like, *, generator, p=0.5):
     if not 0 <= p <= 1:
         raise SettingError(f"bernoulli: p={p!r} is not a probability. Give a number from 0 to 1.")
     return generator.draw("bernoulli", like.shape, like.dtype, p)
+
+
+def gumbel(like, *, generator):
+    """Gumbel noise, -log(-log(1 - u)), of like's shape and dtype: argmax(logits + gumbel) draws from softmax(logits).
+
+    Maddison, Mnih and Teh 2017. A u of 0 counts as half of the next one, since the noise would be infinite there.
+    """
+    u = uniform(like, generator=generator)
+    return -log(-log1p(-clip(u, low=np.finfo(u.dtype).epsneg / 2)))
 
 
 def dropout(x, *, p, generator):
