@@ -71,7 +71,7 @@ def test_float32_stays_float32_through_python_scalars(t):
 
 # -- NumPy's functions ----------------------------------------------------------------------------------------------
 
-UFUNCS = ["absolute", "exp", "log", "negative", "sign", "sqrt", "square", "tanh"]
+UFUNCS = ["absolute", "cos", "exp", "expm1", "log", "log1p", "negative", "sign", "sin", "sqrt", "square", "tanh"]
 UFUNCS2 = ["add", "divide", "equal", "greater", "greater_equal", "less", "less_equal", "maximum", "minimum", "multiply",
            "not_equal", "power", "subtract"]  # fmt: skip
 FUNCTIONS = {
@@ -79,6 +79,8 @@ FUNCTIONS = {
     "sum keep": lambda x: np.sum(x, 1, keepdims=True),
     "mean": lambda x: np.mean(x, axis=(0, 1)), "var": lambda x: np.var(x, axis=0, ddof=1), "std": lambda x: np.std(x),
     "max": lambda x: np.max(x, axis=1), "min": lambda x: np.min(x), "amax": lambda x: np.amax(x, axis=0),
+    "cumsum": lambda x: np.cumsum(x, 1), "prod": lambda x: np.prod(x, axis=0), "prod all": lambda x: np.prod(x),
+    "argmax keep": lambda x: np.argmax(x, axis=1, keepdims=True),
     "amin": lambda x: np.amin(x, 1), "argmax": lambda x: np.argmax(x, axis=1), "argmin": lambda x: np.argmin(x),
     "reshape": lambda x: np.reshape(x, (3, 2)), "transpose": lambda x: np.transpose(x),
     "transpose axes": lambda x: np.transpose(x, (1, 0)), "ravel": lambda x: np.ravel(x),
@@ -117,11 +119,11 @@ def test_functions_without_a_derivative(t):
     """Refused where a gradient would be cut silently, else NumPy's own."""
     plain = t.detach()
     product = lambda x: np.dot(x, x.T)  # noqa: E731
-    for function in (np.sin, np.cumsum, np.linalg.svd, np.add.reduce, np.median, np.linalg.norm, product):
+    for function in (np.arctan, np.cumprod, np.linalg.svd, np.add.reduce, np.median, np.linalg.norm, product):
         with pytest.raises(GraphError, match=r"no derivative here.*detach\(\)"):
             function(t)
         function(plain)
-    assert type(np.sin(plain)) is np.ndarray
+    assert type(np.arctan(plain)) is np.ndarray
     assert np.shape(t) == (2, 3) and np.ndim(t) == 2 and np.size(t) == 6 and not np.isnan(t).any()
     assert np.allclose(t, t.data) and np.array_equal(t, plain) and np.isfinite(t).all() and np.count_nonzero(t) == 6
     assert [a.tolist() for a in np.where(t > 4)] == [a.tolist() for a in np.nonzero(t > 4)] == [[1, 1], [1, 2]]
@@ -237,16 +239,18 @@ def test_bad_shapes(t):
         t.sum(axis=5)
 
 
-@pytest.mark.parametrize("name", ["exp", "log", "sqrt", "square", "tanh", "sigmoid", "relu"])
+@pytest.mark.parametrize("name", ["exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "square", "sin", "cos", "tanh", "sigmoid", "relu"])
 def test_methods_are_the_ops(t, name):
     y = getattr(t, name)()
     assert y._node.op is getattr(ops, name).op and type(y) is Tensor
 
 
 def test_reductions_take_lists_of_axes(t):
-    for name in ("sum", "mean", "max", "min", "var", "std"):
+    for name in ("sum", "mean", "max", "min", "var", "std", "prod"):
         assert getattr(t, name)(axis=[0, 1]).shape == () and getattr(t, name)([1], True).shape == (2, 1)
     assert t.argmax(axis=1).tolist() == [2, 2] and t.argmin().item() == 0
+    assert t.argmin(axis=0, keepdims=True).tolist() == [[0, 0, 0]]
+    assert t.norm(axis=[0, 1]).item() == pytest.approx(91**0.5) and t.norm(1, axis=1).tolist() == [6, 15]
 
 
 # -- printing -------------------------------------------------------------------------------------------------------

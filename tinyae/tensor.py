@@ -241,6 +241,7 @@ class Tensor(Var):
     # -- functions and reductions -----------------------------------------------------------------------------------
 
     exp, log, sqrt, square = ops.exp, ops.log, ops.sqrt, ops.square
+    expm1, log1p, rsqrt, sin, cos = ops.expm1, ops.log1p, ops.rsqrt, ops.sin, ops.cos
     tanh, sigmoid, relu = ops.tanh, ops.sigmoid, ops.relu
 
     def sum(self, axis=None, keepdims=False, out=None, dtype=None):
@@ -263,6 +264,20 @@ class Tensor(Var):
         _only("std", out, dtype)
         return ops.std(self, axis=_axis(axis), keepdims=keepdims, ddof=ddof)
 
+    def prod(self, axis=None, keepdims=False, out=None, dtype=None):
+        """The product over axis."""
+        _only("prod", out, dtype)
+        return ops.prod(self, axis=_axis(axis), keepdims=keepdims)
+
+    def cumsum(self, axis=None, out=None, dtype=None):
+        """The running sum along axis (None: over the flattened values)."""
+        _only("cumsum", out, dtype)
+        return ops.cumsum(self, axis=axis)
+
+    def norm(self, ord=2, axis=None, keepdims=False):
+        """The length of the vectors over axis; of one vector that is all values, if None."""
+        return ops.norm(self, ord=ord, axis=_axis(axis), keepdims=keepdims)
+
     def max(self, axis=None, keepdims=False, out=None):
         """The largest value over axis; ties share the gradient."""
         _only("max", out)
@@ -273,15 +288,15 @@ class Tensor(Var):
         _only("min", out)
         return ops.min(self, axis=_axis(axis), keepdims=keepdims)
 
-    def argmax(self, axis=None, out=None):
+    def argmax(self, axis=None, keepdims=False, out=None):
         """The index of the largest value over axis."""
         _only("argmax", out)
-        return ops.argmax(self, axis=axis)
+        return ops.argmax(self, axis=axis, keepdims=keepdims)
 
-    def argmin(self, axis=None, out=None):
+    def argmin(self, axis=None, keepdims=False, out=None):
         """The index of the smallest value over axis."""
         _only("argmin", out)
-        return ops.argmin(self, axis=axis)
+        return ops.argmin(self, axis=axis, keepdims=keepdims)
 
     def clip(self, low=None, high=None):
         """min(max(self, low), high)."""
@@ -347,13 +362,14 @@ def _restore(cls, data, requires_grad, gradient):
 
 
 _UFUNCS = {
-    "absolute": ops.abs, "add": ops.add, "divide": ops.div, "equal": ops.eq, "exp": ops.exp, "greater": ops.gt,
-    "greater_equal": ops.ge, "less": ops.lt, "less_equal": ops.le, "log": ops.log, "matmul": ops.matmul,
-    "maximum": ops.maximum, "minimum": ops.minimum, "multiply": ops.mul, "negative": ops.neg, "not_equal": ops.ne,
-    "power": ops.pow, "sign": ops.sign, "sqrt": ops.sqrt, "square": ops.square, "subtract": ops.sub, "tanh": ops.tanh,
+    "absolute": ops.abs, "add": ops.add, "cos": ops.cos, "divide": ops.div, "equal": ops.eq, "exp": ops.exp,
+    "expm1": ops.expm1, "greater": ops.gt, "greater_equal": ops.ge, "less": ops.lt, "less_equal": ops.le,
+    "log": ops.log, "log1p": ops.log1p, "matmul": ops.matmul, "maximum": ops.maximum, "minimum": ops.minimum,
+    "multiply": ops.mul, "negative": ops.neg, "not_equal": ops.ne, "power": ops.pow, "sign": ops.sign, "sin": ops.sin,
+    "sqrt": ops.sqrt, "square": ops.square, "subtract": ops.sub, "tanh": ops.tanh,
 }  # fmt: skip
-_FUNCTIONS = {name: getattr(Tensor, name) for name in ("argmax", "argmin", "max", "mean", "min", "reshape", "std",
-                                                       "sum", "transpose", "var")}  # fmt: skip
+_FUNCTIONS = {name: getattr(Tensor, name) for name in ("argmax", "argmin", "cumsum", "max", "mean", "min", "prod",
+                                                       "reshape", "std", "sum", "transpose", "var")}  # fmt: skip
 _FUNCTIONS |= {
     "amax": Tensor.max,
     "amin": Tensor.min,
