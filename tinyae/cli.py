@@ -199,7 +199,7 @@ def _width(text):
 
 
 def _widths(text):
-    """"128,64" -> (128, 64); "" -> ()"""
+    """ "128,64" -> (128, 64); "" -> ()"""
     return tuple(map(_width, text.split(","))) if text.strip() else ()
 
 

@@ -126,7 +126,10 @@ TRUTH |= {
 
 def _torch_solve(torch, a, b):
     """PyTorch takes a matrix for a batch of vectors where the shapes allow it, NumPy does not."""
-    return torch.linalg.solve(a, b) if b.ndim > 1 else torch.linalg.solve(a, b[:, None])[..., 0]
+    columns = b if b.ndim > 1 else b[:, None]
+    batch = torch.broadcast_shapes(a.shape[:-2], columns.shape[:-2])
+    y = torch.linalg.solve(a, columns.expand(*batch, *columns.shape[-2:]))
+    return y if b.ndim > 1 else y[..., 0]
 
 
 TORCH |= {

@@ -345,7 +345,7 @@ def _each_axis(x, axis):
 
 def _places(torch, shape, index):
     """The flat places that an index means; PyTorch's own indices know no negative steps."""
-    return torch.tensor(np.arange(math.prod(shape)).reshape(shape)[index])
+    return torch.tensor(np.array(np.arange(math.prod(shape)).reshape(shape)[index]))
 
 
 def _torch_scatter(torch, g, *, index, shape):
@@ -354,16 +354,18 @@ def _torch_scatter(torch, g, *, index, shape):
 
 
 def _torch_pad(torch, x, *, widths, mode, value):
-    """Within PyTorch's limits; it pads the last axes of a batch, and less than they have. None beyond them."""
+    """Its own within its limits: it pads the last axes of a batch, by less than they have. Beyond, axis by axis."""
     pairs = _pairs(widths, x.ndim)
     flat = [width for pair in reversed(pairs) for width in pair]
     if mode == "constant":
         return torch.nn.functional.pad(x, flat, "constant", value)
-    mode = {"edge": "replicate", "wrap": "circular"}.get(mode, mode)
     room = [n - (mode == "reflect") for n in x.shape]
-    if x.ndim == 0 or (mode != "replicate" and any(max(pair) > n for pair, n in zip(pairs, room))):
-        return None
-    return torch.nn.functional.pad(x[None, None], flat, mode)[0, 0]
+    if x.ndim and all(max(pair) <= n for pair, n in zip(pairs, room)):
+        mode = {"edge": "replicate", "wrap": "circular"}.get(mode, mode)
+        return torch.nn.functional.pad(x[None, None], flat, mode)[0, 0]
+    for axis, (n, (before, after)) in enumerate(zip(x.shape, pairs)):
+        x = x.index_select(axis, torch.tensor([_SOURCES[mode](i, n) for i in range(-before, n + after)]))
+    return x
 
 
 def _positive(torch, index, n):

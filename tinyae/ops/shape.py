@@ -247,20 +247,24 @@ def _along(index, axis, shape):
 def scatter_add(x, index, src, *, axis):
     """x with src added where index says: y[.., index[.., i, ..], ..] += src[.., i, ..], repeated numbers adding up.
 
-    index and src broadcast together to as many axes as x has, and to x's lengths along all but axis. A copy: x stays.
+    index and src broadcast, together and to x's lengths along all but axis: ``scatter_add(zeros, labels, 1.0, axis=0)``
+    counts. A copy: x stays.
 
     Shape: x (.., n, ..), index and src (.., m, ..) -> x's.
     """
+    if src.__class__ in (bool, int, float):
+        src = np.asarray(src, np.result_type(x.dtype, src))  # weak, as in x + 1.0
     index, src = (value if isinstance(value, Var) else np.asarray(value) for value in (index, src))
     (axis,) = _axes("scatter_add", x, axis)
+    others = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
     try:
-        shape = np.broadcast_shapes(index.shape, src.shape)
+        shape = np.broadcast_shapes(index.shape, src.shape, others)
     except ValueError:
         shape = ()
-    if shape[:axis] + shape[axis + 1 :] != x.shape[:axis] + x.shape[axis + 1 :] or len(shape) != x.ndim:
+    if (*shape[:axis], 1, *shape[axis + 1 :]) != others:
         raise ShapeError(
-            f"scatter_add: index {index.shape} and src {src.shape} into {x.shape} along axis {axis}. Together they "
-            "must broadcast to x's lengths along every other axis."
+            f"scatter_add: index {index.shape} and src {src.shape} into {x.shape} along axis {axis}. They must "
+            "broadcast, together and to x's length along every other axis."
         )
     if index.ndim < x.ndim:
         index = reshape(index, shape=(1,) * (x.ndim - index.ndim) + index.shape)
@@ -300,14 +304,16 @@ def _add_at(index, g, shape):
         table[rows] = g
     elif g.dtype.kind != "f":
         np.add.at(table, rows, g)  # exact for integers of any size
-    elif width == 1:
-        with np.errstate(over="ignore"):  # summed in float64; what does not fit into float32 is infinite
-            table[:, 0] = np.bincount(rows, g[:, 0], n)
     else:
-        order = np.argsort(rows.astype(np.uint16) if n <= 1 << 16 else rows, kind="stable")  # 16 bits: a radix sort
-        rows = rows[order]
-        first = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
-        table[rows[first]] = np.add.reduceat(g[order], first, axis=0)
+        with np.errstate(all="ignore"):  # sums go through infinity and NaN as IEEE says
+            if width == 1:
+                table[:, 0] = np.bincount(rows, g[:, 0], n)
+            else:
+                key = rows.astype(np.uint16) if n <= 1 << 16 else rows  # 16 bits: a radix sort
+                order = np.argsort(key, kind="stable")
+                rows = rows[order]
+                first = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
+                table[rows[first]] = np.add.reduceat(g[order], first, axis=0)
     return out
 
 
