@@ -53,7 +53,7 @@ class Task:
         """How far value and gradients are from NumPy's, relative to the largest entry."""
         x, y = map(self.peer.leaf, self.arrays)
         wide = [array.astype(np.float64) for array in self.arrays]
-        result = eval(self.case.statement, {"x": x, "y": y})  # noqa: S307: our own text
+        result = eval(self.case.statement, {"x": x, "y": y})  # our own text
         pairs = []
         if result is not None:
             pairs.append((self.peer.values(result), self.case.truth(*wide)))
