@@ -95,13 +95,7 @@ def run(options):
                 title = f"eager step of case a, {train.CASES['a'].title}, batch {STEPS[name]}"
             rows += [{**row, "case": name} for row in group]
             _show(title, group)
-    noise = max((row["q3_us"] - row["q1_us"]) / row["median_us"] for row in rows if row["peer"] == "control")
-    print("vs best  time of the fastest other peer / this peer's time: above 1 is faster than all others\n"
-          f"control  a fixed NumPy loop: that its quartiles differ by up to {noise:.0%} is this run's noise")  # fmt: skip
-    if noise > train.NOISY:
-        print("The machine was busy with something else: no number above means much. Repeat the run.")
-    if options.quick:
-        print("--quick: too few samples to compare with anything.")
+    runner.print_noise(rows, options.quick)
     if options.json:
         runner.write_json(options.json, header, rows)
 

@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 THREADS = [f"{library}_NUM_THREADS" for library in ("OPENBLAS", "OMP", "MKL", "BLIS", "TINYAE")]
 
+NOISY = 0.1  # of the median, between the control's quartiles
+
 # -- options --------------------------------------------------------------------------------------------------------
 
 
@@ -255,6 +257,17 @@ def print_table(header, rows):
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     for row in cells:
         print("  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))]).rstrip())
+
+
+def print_noise(rows, quick):
+    """What the last column means, and how far the rows can be trusted: the control's spread is the run's own."""
+    noise = max((row["q3_us"] - row["q1_us"]) / row["median_us"] for row in rows if row["peer"] == "control")
+    print("vs best  time of the fastest other peer / this peer's time: above 1 is faster than all others")
+    print(f"control  a fixed NumPy loop: that its quartiles differ by up to {noise:.0%} is this run's noise")
+    if noise > NOISY:
+        print("The machine was busy with something else: no number above means much. Repeat the run.")
+    if quick:
+        print("--quick: too few samples to compare with anything.")
 
 
 def microseconds(value):

@@ -17,7 +17,6 @@ CHECKED = 20  # steps
 BATCHES = 8  # different ones, taken round and round
 LOSS_TOLERANCE = 1e-4  # relative
 PARAMETER_TOLERANCE = 1e-4  # of the distance that the array has moved since the start
-NOISY = 0.1  # of the median, between the control's quartiles
 
 
 class Case(NamedTuple):
@@ -105,17 +104,9 @@ def run(options):
                 group = measure(name, batch, options, header, folder)
                 _show(CASES[name], batch, group, header["peak_gflops"])
                 rows += group
-    noise = max((row["q3_us"] - row["q1_us"]) / row["median_us"] for row in rows if row["peer"] == "control")
-    print(
-        "vs best  time of the fastest other peer / this peer's time: above 1 is faster than all others\n"
-        "x bound  time / lower bound\n"
-        f"control  a fixed NumPy loop: that its quartiles differ by up to {noise:.0%} is this run's noise\n"
-        f"Before the timing all peers agreed on the losses of {CHECKED} steps and on the parameters after them."
-    )
-    if noise > NOISY:
-        print("The machine was busy with something else: no number above means much. Repeat the run.")
-    if options.quick:
-        print("--quick: too few samples to compare with anything.")
+    print("x bound  time / lower bound")
+    print(f"Before the timing all peers agreed on the losses of {CHECKED} steps and on the parameters after them.")
+    runner.print_noise(rows, options.quick)
     if options.json:
         runner.write_json(options.json, header, rows)
 

@@ -91,6 +91,19 @@ FUNCTIONS = {
     "where": lambda x: np.where(np.array([True, False, True]), x, 0.0),
     "matmul": lambda x: np.matmul(x, np.ones(3, np.float32)),
     "nested": lambda x: np.sum(np.exp(x)),
+    "squeeze": lambda x: np.squeeze(x[:1]), "squeeze axis": lambda x: np.squeeze(x[:1], axis=0),
+    "expand_dims": lambda x: np.expand_dims(x, (0, 2)), "moveaxis": lambda x: np.moveaxis(x, 0, -1),
+    "swapaxes": lambda x: np.swapaxes(x, 0, 1), "flip": lambda x: np.flip(x), "flip axis": lambda x: np.flip(x, axis=1),
+    "roll": lambda x: np.roll(x, 2), "roll axes": lambda x: np.roll(x, (1, -1), axis=(0, 1)),
+    "pad": lambda x: np.pad(x, 1), "pad value": lambda x: np.pad(x, ((0, 1), (2, 0)), constant_values=3.0),
+    "pad edge": lambda x: np.pad(x, ((0, 1), (2, 0)), mode="edge"),
+    "tril": lambda x: np.tril(x), "triu": lambda x: np.triu(x, k=1), "diagonal": lambda x: np.diagonal(x, 1),
+    "take": lambda x: np.take(x, [0, 5, 5]), "take axis": lambda x: np.take(x, [2, 0], axis=1),
+    "take_along_axis": lambda x: np.take_along_axis(x, np.array([[2], [0]]), axis=1),
+    "split": lambda x: np.split(x, 3, axis=1)[1], "split at": lambda x: np.split(x, [1, -1], axis=1)[1],
+    "outer": lambda x: np.outer(x, x), "dot": lambda x: np.dot(x, x.T), "dot vector": lambda x: np.dot(x, x[0]),
+    "inv": lambda x: np.linalg.inv(x @ x.T), "cholesky": lambda x: np.linalg.cholesky(x @ x.T),
+    "solve": lambda x: np.linalg.solve(x @ x.T, x),
 }  # fmt: skip
 
 
@@ -118,7 +131,7 @@ def test_array_times_tensor_is_a_tensor(t):
 def test_functions_without_a_derivative(t):
     """Refused where a gradient would be cut silently, else NumPy's own."""
     plain = t.detach()
-    product = lambda x: np.dot(x, x.T)  # noqa: E731
+    product = lambda x: np.vdot(x, x)  # noqa: E731
     for function in (np.arctan, np.cumprod, np.linalg.svd, np.add.reduce, np.median, np.linalg.norm, product):
         with pytest.raises(GraphError, match=r"no derivative here.*detach\(\)"):
             function(t)
@@ -239,10 +252,36 @@ def test_bad_shapes(t):
         t.sum(axis=5)
 
 
-@pytest.mark.parametrize("name", ["exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "square", "sin", "cos", "tanh", "sigmoid", "relu"])
+@pytest.mark.parametrize("name", ["exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "square", "sin", "cos", "tanh",
+                                  "sigmoid", "relu"])  # fmt: skip
 def test_methods_are_the_ops(t, name):
     y = getattr(t, name)()
     assert y._node.op is getattr(ops, name).op and type(y) is Tensor
+
+
+@pytest.mark.parametrize(("method", "arguments", "expected"), [
+    ("permute", (1, 0), lambda a: a.T), ("squeeze", (), lambda a: a), ("unsqueeze", (1,), lambda a: a[:, None]),
+    ("unsqueeze", ([0, -1],), lambda a: a[None, :, :, None]), ("swapaxes", (0, 1), lambda a: a.T),
+    ("flip", (1,), lambda a: a[:, ::-1]), ("roll", (1, 0), lambda a: a[::-1]), ("roll", (7,), lambda a: np.roll(a, 7)),
+    ("take", ([1, 1], 0), lambda a: a[[1, 1]]), ("take", (5,), lambda a: a[1, 2]),
+    ("gather", (np.array([[0, 2], [1, 1]]), 1), lambda a: np.array([[a[0, 0], a[0, 2]], [a[1, 1], a[1, 1]]])),
+    ("diagonal", (), np.diagonal), ("tril", (), np.tril), ("triu", (1,), lambda a: np.triu(a, 1)),
+    ("logsumexp", (1,), lambda a: np.log(np.exp(a).sum(1))), ("softmax", (0,), lambda a: np.exp(a) / np.exp(a).sum(0)),
+    ("log_softmax", ([0, 1],), lambda a: a - np.log(np.exp(a).sum())),
+])  # fmt: skip
+def test_methods_with_settings(t, method, arguments, expected):
+    y = getattr(t, method)(*arguments)
+    np.testing.assert_allclose(y.data, expected(t.data), rtol=1e-5)
+    assert y.requires_grad
+
+
+def test_split_and_topk_give_several(t):
+    assert [p.tolist() for p in t.split(2, 1)] == [[[1, 2], [4, 5]], [[3], [6]]]
+    assert [p.shape for p in t.split([0, 2], axis=0)] == [(0, 3), (2, 3)]
+    values, indices = t.topk(2)
+    assert values.tolist() == [[3, 2], [6, 5]] and indices.tolist() == [[2, 1], [2, 1]]
+    with pytest.raises(ShapeError, match="does not divide into 2 equal parts"):
+        np.split(t, 2, axis=1)
 
 
 def test_reductions_take_lists_of_axes(t):

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import ops
 from .engine import Var, _leaf, _wrap, cast, no_grad
-from .errors import AxisError, DtypeError, GraphError, SettingError
+from .errors import AxisError, DtypeError, GraphError, SettingError, ShapeError
 from .source import here
 from .tree import tree
 
@@ -217,6 +217,53 @@ class Tensor(Var):
             axes = axes[0]
         return ops.transpose(self, axes=tuple(axes) if axes else None)
 
+    permute = transpose  # PyTorch's name
+
+    def squeeze(self, axis=None):
+        """Without axes of length 1: all of them, or those that axis names."""
+        return ops.squeeze(self, axis=_axis(axis))
+
+    def unsqueeze(self, axis):
+        """With a new axis of length 1 at axis, or several."""
+        return ops.unsqueeze(self, axis=_axis(axis))
+
+    def swapaxes(self, axis1, axis2):
+        """With two axes exchanged."""
+        return ops.swapaxes(self, axis1=axis1, axis2=axis2)
+
+    def flip(self, axis=None):
+        """In reversed order along axis (None: all)."""
+        return ops.flip(self, axis=_axis(axis))
+
+    def roll(self, shift, axis=None):
+        """Shifted along axis; what leaves at one end comes in at the other."""
+        return ops.roll(self, shift=shift, axis=_axis(axis))
+
+    def split(self, lengths, axis=0):
+        """Cut along axis into parts of one length, or of a sequence of lengths; a tuple of views."""
+        return ops.split(self, lengths=lengths, axis=axis)
+
+    def take(self, index, axis=None, out=None, mode="raise"):
+        """The entries numbered index along axis (None: of the flattened values)."""
+        _only("take", out, None if mode == "raise" else mode)
+        return ops.take(self.flatten(), index) if axis is None else ops.take(self, index, axis=axis)
+
+    def gather(self, index, axis):
+        """``y[i, j] = self[i, index[i, j]]`` for axis 1, and likewise for others."""
+        return ops.gather(self, index, axis=axis)
+
+    def diagonal(self, offset=0, axis1=0, axis2=1):
+        """The diagonal of every matrix in two of the axes, as the last axis."""
+        return ops.diagonal(self, offset=offset, axis1=axis1, axis2=axis2)
+
+    def tril(self, k=0):
+        """With 0 above the k-th diagonal."""
+        return ops.tril(self, k=k)
+
+    def triu(self, k=0):
+        """With 0 below the k-th diagonal."""
+        return ops.triu(self, k=k)
+
     @property
     def T(self):
         """Axes reversed."""
@@ -302,6 +349,22 @@ class Tensor(Var):
         """min(max(self, low), high)."""
         return ops.clip(self, low=low, high=high)
 
+    def logsumexp(self, axis=-1, keepdims=False):
+        """log(sum(exp(self))) over axis, without overflow."""
+        return ops.logsumexp(self, axis=_axis(axis), keepdims=keepdims)
+
+    def softmax(self, axis=-1):
+        """exp(self) / sum(exp(self)) over axis."""
+        return ops.softmax(self, axis=_axis(axis))
+
+    def log_softmax(self, axis=-1):
+        """log(softmax(self)), without its underflow."""
+        return ops.log_softmax(self, axis=_axis(axis))
+
+    def topk(self, k, axis=-1, largest=True):
+        """(the k largest values along axis, their indices), the largest first."""
+        return ops.topk(self, k=k, axis=axis, largest=largest)
+
     # -- NumPy on Tensors -------------------------------------------------------------------------------------------
 
     __array_priority__ = 1000
@@ -320,7 +383,7 @@ class Tensor(Var):
         function = _UFUNCS.get(ufunc.__name__) if method == "__call__" else None
         if function is not None:
             return function(*inputs)
-        return _on_arrays(getattr(ufunc, method), f"np.{ufunc.__name__}", inputs, {})
+        return _on_arrays(getattr(ufunc, method), f"np.{ufunc.__name__}", inputs)
 
     def __array_function__(self, function, types, args, kwargs):
         ours = _FUNCTIONS.get(function.__name__)
@@ -368,8 +431,9 @@ _UFUNCS = {
     "multiply": ops.mul, "negative": ops.neg, "not_equal": ops.ne, "power": ops.pow, "sign": ops.sign, "sin": ops.sin,
     "sqrt": ops.sqrt, "square": ops.square, "subtract": ops.sub, "tanh": ops.tanh,
 }  # fmt: skip
-_FUNCTIONS = {name: getattr(Tensor, name) for name in ("argmax", "argmin", "cumsum", "max", "mean", "min", "prod",
-                                                       "reshape", "std", "sum", "transpose", "var")}  # fmt: skip
+_FUNCTIONS = {name: getattr(Tensor, name) for name in (
+    "argmax", "argmin", "cumsum", "diagonal", "flip", "max", "mean", "min", "prod", "reshape", "roll", "squeeze", "std",
+    "sum", "swapaxes", "take", "transpose", "tril", "triu", "var")}  # fmt: skip
 _FUNCTIONS |= {
     "amax": Tensor.max,
     "amin": Tensor.min,
@@ -377,14 +441,39 @@ _FUNCTIONS |= {
     "clip": lambda x, a_min=None, a_max=None, *, min=None, max=None: ops.clip(
         x, low=min if a_min is None else a_min, high=max if a_max is None else a_max
     ),
+    "cholesky": ops.cholesky,
     "concatenate": lambda xs, axis=0: ops.concat(*xs, axis=axis),
+    "dot": lambda a, b: (
+        ops.matmul(a, b) if 1 <= np.ndim(b) <= 2 and np.ndim(a) else _on_arrays(np.dot, "np.dot", (a, b))
+    ),
+    "expand_dims": Tensor.unsqueeze,
+    "inv": ops.inv,
+    "moveaxis": lambda x, source, destination: ops.moveaxis(x, source=source, destination=destination),
+    "outer": lambda a, b: ops.outer(ops.reshape(a, shape=(-1,)), ops.reshape(b, shape=(-1,))),
+    "pad": lambda x, pad_width, mode="constant", constant_values=0: ops.pad(
+        x, widths=pad_width, mode=mode, value=constant_values
+    ),
     "ravel": Tensor.flatten,
+    "solve": ops.solve,
+    "split": lambda x, indices_or_sections, axis=0: _parts(x, indices_or_sections, axis),
     "stack": lambda xs, axis=0: ops.stack(*xs, axis=axis),
+    "take_along_axis": lambda x, indices, axis=-1: ops.gather(x, indices, axis=axis),
     "where": lambda condition, *branches: ops.where(condition, *branches) if branches else np.nonzero(condition),
 }
 
 
-def _on_arrays(function, name, args, kwargs):
+def _parts(x, cuts, axis):
+    """NumPy's split: so many equal parts, or cuts before the given indices."""
+    n = x.shape[axis]
+    if not np.ndim(cuts):
+        if n % cuts:
+            raise ShapeError(f"np.split: axis {axis} of shape {x.shape} does not divide into {cuts} equal parts.")
+        return list(ops.split(x, lengths=n // cuts, axis=axis))
+    ends = [min(max(c + n if c < 0 else c, 0), n) for c in map(int, cuts)]
+    return list(ops.split(x, lengths=np.diff([0, *ends, n]), axis=axis))
+
+
+def _on_arrays(function, name, args, kwargs={}):
     """A NumPy function without a derivative here: fine on values, refused where it would silently cut a gradient.
 
     Shapes, counts and truth values never carried one, so ``np.shape``, ``np.isnan`` and ``np.allclose`` always work.
