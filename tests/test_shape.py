@@ -130,6 +130,8 @@ REFUSED = [
     (AxisError, "argtopk: ", lambda x: ops.topk(x, k=1, axis=3)),
     (AxisError, "scatter_add: axis 3", lambda x: ops.scatter_add(x, [[[0]]], x, axis=3)),
     (AxisError, "is out of bounds", lambda x: ops.scatter_add(x, [[[0], [1], [3]]], x, axis=1)),
+    (AxisError, "index 9 is out of bounds", lambda x: ops.scatter_add(x[0, 0], [0, 9], 1.0, axis=0)),
+    (AxisError, "index -5 is out of bounds", lambda x: ops.scatter_add(x[0, 0], [0, -5], 1.0, axis=0)),
     (ShapeError, "scatter_add: index (2, 1, 1) and src (2, 3, 3) into (2, 3, 4) along axis 1",
      lambda x: ops.scatter_add(x, [[[0]], [[1]]], x[..., :3], axis=1)),
     (ShapeError, "scatter_add: index (4, 1) and src (2, 3, 4)", lambda x: ops.scatter_add(x, [[0]] * 4, x, axis=1)),
@@ -276,6 +278,7 @@ INDICES = {
     "mask and numbers": (np.arange(5) < 2, [2, 2]), "mask and a column": (np.arange(5) < 2, np.array([[1], [1], [1]])),
     "list of bools": [True, False, True, False, True], "empty list": [], "nothing": (), "true": True, "false": False,
     "a 0-d array": np.array(3), "a NumPy number": np.int8(-2), "one row in a column": np.array([[2]]),
+    "mask of two axes and numbers": (np.arange(15).reshape(5, 3) % 7 == 0, [[1, 0, 1], [1, 1, 1]]),
     "mask of nothing": np.zeros((5, 3, 2), bool),
 }  # fmt: skip
 
@@ -283,7 +286,7 @@ INDICES = {
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
 @pytest.mark.parametrize("name", INDICES)
 def test_scatter_adds(name, dtype):
-    """As np.add.at, however it is done: by assignment, by counting, sorted, or value by value for integers."""
+    """As np.add.at, however it is done: by assignment, one by one, or sorted."""
     index = INDICES[name]
     x = np.zeros((5, 3, 2), dtype)
     g = np.random.default_rng(1).integers(-9, 9, x[index].shape).astype(dtype)  # whole numbers: sums are exact
@@ -312,7 +315,9 @@ def test_integers_are_added_exactly_and_floats_as_ieee_says():
     big = 2**53 + 1
     y = ops.scatter_add(np.zeros(2, np.int64), [0, 0, 1], np.array([big, 1, big]), axis=0)
     assert y.tolist() == [big + 1, big]
-    for width in (1, 2):  # by counting, and sorted
+    y = ops.scatter_add(np.zeros((2, 2), np.int64), [[0], [0], [1]], np.array([[big], [1], [big]]), axis=0)
+    assert y.tolist() == [[big + 1] * 2, [big] * 2]
+    for width in (1, 2):  # one by one, and sorted
         src = np.array([np.nan, 1.0, np.inf, -np.inf, 3e38, 3e38], np.float32)[:, None].repeat(width, 1)
         y = ops.scatter_add(np.zeros((4, width), np.float32), [[0], [0], [1], [2], [3], [3]], src, axis=0)
         assert y.dtype == np.float32 and np.isnan(y[0]).all() and y[1:, 0].tolist() == [np.inf, -np.inf, np.inf]
@@ -396,6 +401,9 @@ def test_pad_modes():
     for mode, expected in (("constant", [9, 9, 1, 2, 3, 9]), ("reflect", [3, 2, 1, 2, 3, 2]),
                            ("replicate", [1, 1, 1, 2, 3, 3]), ("circular", [2, 3, 1, 2, 3, 1])):  # fmt: skip
         assert ops.pad(x, widths=(2, 1), mode=mode, value=9.0).tolist() == expected
+        t, g = leaf(x), np.array([1.0, 10, 100, 1000, 1e4, 1e5])
+        back = [sum(w for w, v in zip(g, expected) if v == value) for value in x]
+        assert grad(ops.pad(t, widths=(2, 1), mode=mode, value=9.0), t, g).tolist() == back
     assert np.array_equal(ops.pad(x, widths=1, mode="edge"), ops.pad(x, widths=1, mode="replicate"))
     assert np.array_equal(ops.pad(x, widths=1, mode="wrap"), ops.pad(x, widths=1, mode="circular"))
     assert ops.pad(x[:1], widths=2, mode="reflect").tolist() == [1] * 5, "a mirror in which there is one value"
