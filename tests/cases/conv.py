@@ -1,0 +1,544 @@
+"""``ops/conv.py``. The truth is the definition, place by place: no padding is made, places outside count as zeros."""
+
+import math
+import warnings
+from itertools import product
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tinyae.errors import SettingError, ShapeError
+
+from .arrays import distinct, laid_out, row_into, values
+
+
+ROWS, TRUTH, TORCH = {}, {}, {}
+row = row_into(ROWS)
+
+
+# -- settings, in every form that they have -------------------------------------------------------------------------
+
+
+def pair(draw, least, most):
+    """An int for each of two axes, as a tuple, a list or, if they are equal, one int."""
+    one = draw(st.integers(least, most))
+    return draw(st.sampled_from([one, (one, draw(st.integers(least, most))), [one, one]]))
+
+
+def two(value):
+    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+
+
+def window_settings(draw, words=True):
+    """kernel, and stride, padding and dilation as a user may write them."""
+    kernel, stride, dilation = (two(pair(draw, 1, most)) for most in (3, 3, 2))
+    around = [pair(draw, 0, 2), tuple((draw(st.integers(-1, 2)), draw(st.integers(-1, 2))) for _ in kernel)]
+    padding = draw(st.sampled_from([*around, *(["valid", "same"] if words else [])]))
+    if padding == "same":
+        stride = 1
+    elif stride[0] == stride[1] and draw(st.booleans()):
+        stride = stride[0]
+    return kernel, {"stride": stride, "padding": padding, "dilation": dilation}
+
+
+def before_after(padding, kernel, dilation):
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding == "same":
+        spare = [d * (k - 1) for k, d in zip(kernel, two(dilation))]
+        return tuple((s // 2, s - s // 2) for s in spare)
+    return tuple(p if isinstance(p, tuple) else (p, p) for p in two(padding))
+
+
+def big_size(draw, kernel, settings):
+    """A height and a width in which there is at least one window."""
+    ends = zip(kernel, two(settings["dilation"]), before_after(settings["padding"], kernel, settings["dilation"]))
+    return tuple(max(1, d * (k - 1) + 1 - sum(p)) + draw(st.integers(0, 3)) for k, d, p in ends)
+
+
+def small_size(big, kernel, settings):
+    pads = before_after(settings["padding"], kernel, settings["dilation"])
+    ends = zip(big, kernel, two(settings["stride"]), pads, two(settings["dilation"]))
+    return tuple(len(range(0, n + sum(p) - d * (k - 1), s)) for n, k, s, p, d in ends)
+
+
+def lead(draw):
+    return draw(st.sampled_from([(), (1,), (2,), (0,), (2, 1)]))
+
+
+def channels(draw):
+    groups = draw(st.integers(1, 2))
+    return groups, draw(st.integers(1, 3)), draw(st.integers(1, 3))
+
+
+def operands(draw, *shapes):
+    return [laid_out(draw, values(draw, shape)) for shape in shapes]
+
+
+# -- convolution ----------------------------------------------------------------------------------------------------
+
+
+@row
+def unfold_row(draw):
+    kernel, settings = window_settings(draw)
+    size = big_size(draw, kernel, settings)
+    return operands(draw, (*lead(draw), draw(st.integers(0, 2)), *size)), {"kernel_size": kernel, **settings}
+
+
+@row
+def fold_row(draw):
+    kernel, settings = window_settings(draw)
+    big = big_size(draw, kernel, settings)
+    small = math.prod(small_size(big, kernel, settings))
+    shape = (*lead(draw), draw(st.integers(0, 2)) * math.prod(kernel), small)
+    return operands(draw, shape), {"output_size": big, "kernel_size": kernel, **settings}
+
+
+@row
+def conv2d_row(draw):
+    kernel, settings = window_settings(draw)
+    groups, each_in, each_out = channels(draw)
+    x = (*lead(draw), groups * each_in, *big_size(draw, kernel, settings))
+    shapes = x, (groups * each_out, each_in, *kernel), (groups * each_out,)
+    return operands(draw, *shapes[: draw(st.integers(2, 3))]), {"groups": groups, **settings}
+
+
+@row
+def conv_transpose2d_row(draw):
+    kernel, settings = window_settings(draw, words=False)
+    groups, each_in, each_out = channels(draw)
+    extra = [draw(st.integers(0, max(s, d) - 1)) for s, d in zip(two(settings["stride"]), two(settings["dilation"]))]
+    least = []  # rows of x, for the result to have one
+    pads = before_after(settings["padding"], kernel, settings["dilation"])
+    for k, s, p, d, e in zip(kernel, two(settings["stride"]), pads, two(settings["dilation"]), extra):
+        least.append(next(n for n in range(1, 9) if (n - 1) * s + d * (k - 1) + 1 - sum(p) + e > 0))
+    x = (*lead(draw), groups * each_in, *(n + draw(st.integers(0, 2)) for n in least))
+    shapes = x, (groups * each_in, each_out, *kernel), (groups * each_out,)
+    settings |= {"groups": groups, "output_padding": tuple(extra)}
+    return operands(draw, *shapes[: draw(st.integers(2, 3))]), settings
+
+
+@row
+def _conv2d_weight_row(draw):
+    kernel, settings = window_settings(draw)
+    groups, each_in, each_out = channels(draw)
+    big, samples = big_size(draw, kernel, settings), lead(draw)
+    small = (*samples, groups * each_out, *small_size(big, kernel, settings))
+    arrays = operands(draw, (*samples, groups * each_in, *big), small)
+    return arrays, {"kernel_size": kernel, "groups": groups, **settings}
+
+
+def meetings(big, kernel, settings, small=None):
+    """(place in small, place in the kernel, place in big) of all that meet; small is found out if it is not given."""
+    pads = before_after(settings["padding"], kernel, settings["dilation"])
+    small = small or small_size(big, kernel, settings)
+    for i, k in product(product(*map(range, small)), product(*map(range, kernel))):
+        ends = zip(i, k, two(settings["stride"]), two(settings["dilation"]), pads)
+        at = tuple(a * s + b * d - before for a, b, s, d, (before, _) in ends)
+        if all(0 <= a < n for a, n in zip(at, big)):
+            yield i, k, at
+
+
+def _unfold(x, *, kernel_size, **settings):
+    small = small_size(x.shape[-2:], kernel_size, settings)
+    y = np.zeros((*x.shape[:-2], *kernel_size, *small))
+    for i, k, at in meetings(x.shape[-2:], kernel_size, settings):
+        y[(..., *k, *i)] = x[(..., *at)]
+    return y.reshape(*x.shape[:-3], x.shape[-3] * math.prod(kernel_size), math.prod(small))
+
+
+def _fold(x, *, output_size, kernel_size, **settings):
+    parts, small = math.prod(kernel_size), small_size(output_size, kernel_size, settings)
+    x = x.reshape(*x.shape[:-2], x.shape[-2] // parts, *kernel_size, *small)
+    y = np.zeros((*x.shape[:-4], *output_size))
+    for i, k, at in meetings(output_size, kernel_size, settings):
+        y[(..., *at)] += x[(..., *k, *i)]
+    return y
+
+
+def _connected(weight, groups):
+    """The weight with groups as one without: zeros between channels that do not meet."""
+    each, rows = weight.shape[0] // groups, weight.shape[1]
+    whole = np.zeros((weight.shape[0], rows * groups, *weight.shape[2:]))
+    for o in range(weight.shape[0]):
+        start = o // each * rows
+        whole[o, start : start + rows] = weight[o]
+    return whole
+
+
+def _conv2d(x, weight, bias=0.0, *, groups, **settings):
+    kernel, whole = weight.shape[2:], _connected(weight, groups)
+    y = np.zeros((*x.shape[:-3], len(weight), *small_size(x.shape[-2:], kernel, settings)))
+    for i, k, at in meetings(x.shape[-2:], kernel, settings):
+        y[(..., *i)] += (x[(..., None, slice(None), *at)] * whole[(..., *k)]).sum(-1)
+    return y + np.reshape(bias, (-1, 1, 1))
+
+
+def _conv_transpose2d(x, weight, bias=0.0, *, groups, output_padding, **settings):
+    kernel, whole = weight.shape[2:], _connected(weight, groups)
+    pads = before_after(settings["padding"], kernel, settings["dilation"])
+    ends = zip(x.shape[-2:], kernel, two(settings["stride"]), two(settings["dilation"]), pads, output_padding)
+    big = tuple((m - 1) * s - sum(p) + d * (k - 1) + e + 1 for m, k, s, d, p, e in ends)
+    y = np.zeros((*x.shape[:-3], whole.shape[1], *big))
+    for i, k, at in meetings(big, kernel, settings, x.shape[-2:]):
+        y[(..., *at)] += (x[(..., slice(None), None, *i)] * whole[(..., *k)]).sum(-2)
+    return y + np.reshape(bias, (-1, 1, 1))
+
+
+def _conv2d_weight(big, small, *, kernel_size, groups, **settings):
+    n_in, n_out = big.shape[-3], small.shape[-3]
+    whole = np.zeros((n_out, n_in, *kernel_size))
+    for i, k, at in meetings(big.shape[-2:], kernel_size, settings):
+        met = small[(..., slice(None), None, *i)] * big[(..., None, slice(None), *at)]
+        whole[(..., *k)] += met.reshape(-1, n_out, n_in).sum(0) if met.size else 0.0
+    return np.stack([row[(part := o * groups // n_out * (n_in // groups)) : part + n_in // groups]
+                     for o, row in enumerate(whole)])  # fmt: skip
+
+
+TRUTH |= {
+    "unfold": _unfold, "fold": _fold, "conv2d": _conv2d, "conv_transpose2d": _conv_transpose2d,
+    "_conv2d_weight": _conv2d_weight,
+}  # fmt: skip
+
+
+# -- pooling --------------------------------------------------------------------------------------------------------
+
+
+def pooled(draw, dilated):
+    """A shape, and settings for pooling its last one or two axes, whose number an int leaves to (N, C, ...)."""
+    n = draw(st.integers(1, 2))
+    kernel = tuple(draw(st.integers(1, 3)) for _ in range(n))
+    settings = {
+        "stride": draw(st.sampled_from([None, tuple(draw(st.integers(1, 3)) for _ in kernel)])),
+        "padding": tuple(draw(st.integers(0, k // 2)) for k in kernel),
+    }
+    if dilated:
+        settings["dilation"] = draw(st.integers(1, 2))
+    d = settings.get("dilation", 1)
+    # Not below d: a dilated window could lie in the padding altogether, whose maximum is -inf.
+    size = [max(d, d * (k - 1) + 1 - 2 * p) + draw(st.integers(0, 3)) for k, p in zip(kernel, settings["padding"])]
+    shape = draw(st.sampled_from([(), (2,), (2, 1), (1, 2), (0, 2)]))
+    if len(shape) == 2 and len(set(kernel)) == 1 and draw(st.booleans()):
+        kernel = kernel[0]
+    return (*shape, *size), {"kernel_size": kernel, **settings}
+
+
+def lengths_of(value, ndim):
+    return (value,) * (ndim - 2) if isinstance(value, int) else tuple(value)
+
+
+def pool_windows(shape, kernel_size, stride, padding, dilation=1):
+    """{place of a window: its places in the last axes of shape, None where there is padding}, in order."""
+    kernel = lengths_of(kernel_size, len(shape))
+    n = len(kernel)
+    stride = kernel if stride is None else lengths_of(stride, n + 2)
+    padding, dilation = lengths_of(padding, n + 2), lengths_of(dilation, n + 2)
+    places = [[[o if 0 <= (o := i * s + k * d - p) < m else None for k in range(w)]
+               for i in range((m + 2 * p - d * (w - 1) - 1) // s + 1)]
+              for m, w, s, p, d in zip(shape[-n:], kernel, stride, padding, dilation)]  # fmt: skip
+    return {i: [at if None not in at else None for at in product(*(axis[j] for axis, j in zip(places, i)))]
+            for i in product(*(range(len(axis)) for axis in places))}  # fmt: skip
+
+
+def small_array(windows, shape):
+    last = max(windows)
+    return np.zeros((*shape[: len(shape) - len(last)], *(i + 1 for i in last)))
+
+
+def _max_pool(x, **settings):
+    windows = pool_windows(x.shape, **settings)
+    y = small_array(windows, x.shape)
+    for i, places in windows.items():
+        y[(..., *i)] = np.max([x[(..., *at)] for at in places if at is not None], axis=0)
+    return y
+
+
+def _avg_pool(x, *, count_include_pad, **settings):
+    windows = pool_windows(x.shape, **settings)
+    y = small_array(windows, x.shape)
+    for i, places in windows.items():
+        real = [x[(..., *at)] for at in places if at is not None]
+        y[(..., *i)] = sum(real) / (len(places) if count_include_pad else len(real))
+    return y
+
+
+@row
+def max_pool_row(draw):
+    shape, settings = pooled(draw, dilated=True)
+    return [laid_out(draw, distinct(draw, shape), repeat=False)], settings
+
+
+@row
+def avg_pool_row(draw):
+    shape, settings = pooled(draw, dilated=False)
+    return operands(draw, shape), {**settings, "count_include_pad": draw(st.booleans())}
+
+
+@row
+def _avg_pool_spread_row(draw):
+    (x,), settings = avg_pool_row(draw)
+    return operands(draw, _avg_pool(x, **settings).shape), {"shape": x.shape, **settings}
+
+
+def winners(draw, shape, settings):
+    """A random place of each window, by number; places in the padding too."""
+    windows = pool_windows(shape, **settings)
+    choose = np.random.default_rng(draw(st.integers(0, 99)))
+    return choose.integers(0, len(next(iter(windows.values()))), small_array(windows, shape).shape, np.uint8)
+
+
+@row
+def _max_pool_winner_row(draw):
+    shape, settings = pooled(draw, dilated=True)
+    x = laid_out(draw, values(draw, shape).round())  # ties
+    return [x, _max_pool(x, **settings)], settings
+
+
+@row
+def _max_pool_pick_row(draw):
+    shape, settings = pooled(draw, dilated=True)
+    return [*operands(draw, shape), winners(draw, shape, settings)], settings
+
+
+@row
+def _max_pool_place_row(draw):
+    shape, settings = pooled(draw, dilated=True)
+    winner = winners(draw, shape, settings)
+    return [*operands(draw, winner.shape), winner], {"shape": shape, **settings}
+
+
+def _max_pool_winner(x, y, **settings):
+    winner = np.zeros(y.shape, np.uint8)
+    for i, places in pool_windows(x.shape, **settings).items():
+        outside = np.full(x.shape[: x.ndim - len(i)], -np.inf)
+        winner[(..., *i)] = np.argmax([outside if at is None else x[(..., *at)] for at in places], axis=0)
+    return winner
+
+
+def _max_pool_pick(x, winner, **settings):
+    y = np.zeros(winner.shape)
+    for i, places in pool_windows(x.shape, **settings).items():
+        for k, at in enumerate(places):
+            if at is not None:
+                y[(..., *i)] += np.where(winner[(..., *i)] == k, x[(..., *at)], 0.0)
+    return y
+
+
+def _max_pool_place(g, winner, *, shape, **settings):
+    x = np.zeros(shape)
+    for i, places in pool_windows(shape, **settings).items():
+        for k, at in enumerate(places):
+            if at is not None:
+                x[(..., *at)] += np.where(winner[(..., *i)] == k, g[(..., *i)], 0.0)
+    return x
+
+
+def _avg_pool_spread(g, *, shape, count_include_pad, **settings):
+    x = np.zeros(shape)
+    for i, places in pool_windows(shape, **settings).items():
+        real = [at for at in places if at is not None]
+        for at in real:
+            x[(..., *at)] += g[(..., *i)] / (len(places) if count_include_pad else len(real))
+    return x
+
+
+TRUTH |= {
+    "max_pool": _max_pool, "_max_pool_winner": _max_pool_winner, "_max_pool_pick": _max_pool_pick,
+    "_max_pool_place": _max_pool_place, "avg_pool": _avg_pool, "_avg_pool_spread": _avg_pool_spread,
+}  # fmt: skip
+
+
+# -- upsampling -----------------------------------------------------------------------------------------------------
+
+
+@row
+def upsample_row(draw):
+    n = draw(st.integers(1, 2))
+    settings = {"mode": draw(st.sampled_from(["nearest", {1: "linear", 2: "bilinear"}[n]]))}
+    shape = (*draw(st.sampled_from([(2,), (2, 2), (0, 1)])), *(draw(st.integers(1, 4)) for _ in range(n)))
+    factors = tuple(draw(st.integers(1, 4)) for _ in range(n))
+    if len(shape) == n + 2 and len(set(factors)) == 1 and draw(st.booleans()):
+        factors = factors[0]
+    return operands(draw, shape), {"scale_factor": factors, **settings}
+
+
+@row
+def _upsample_back_row(draw):
+    (x,), settings = upsample_row(draw)
+    return operands(draw, _upsample(x, **settings).shape), settings
+
+
+def _upsample(x, *, scale_factor, mode):
+    factors = lengths_of(scale_factor, x.ndim)
+    for axis, s in zip(range(x.ndim - len(factors), x.ndim), factors):
+        rows = np.moveaxis(x, axis, -1)
+        n = rows.shape[-1]
+        if mode == "nearest":
+            new = [rows[..., i // s] for i in range(n * s)]
+        else:
+            middle = (np.arange(n * s) + 0.5) / s - 0.5
+            new = np.moveaxis(np.apply_along_axis(lambda row: np.interp(middle, range(n), row), -1, rows), -1, 0) \
+                if rows.size else np.zeros((n * s, *rows.shape[:-1]))  # fmt: skip
+        x = np.moveaxis(np.stack(list(new), axis=-1), -1, axis)
+    return x
+
+
+def _upsample_back(g, *, scale_factor, mode):
+    """The matrix of `_upsample`, column by column, transposed."""
+    factors = lengths_of(scale_factor, g.ndim)
+    size = [n // s for n, s in zip(g.shape[-len(factors) :], factors)]
+    x = np.zeros((*g.shape[: -len(factors)], *size))
+    for at in product(*map(range, size)):
+        one = np.zeros((1, 1, *size))
+        one[(0, 0, *at)] = 1.0
+        x[(..., *at)] = (g * _upsample(one, scale_factor=factors, mode=mode)[0, 0]).sum(tuple(range(-len(factors), 0)))
+    return x
+
+
+TRUTH |= {"upsample": _upsample, "_upsample_back": _upsample_back}
+
+
+# -- as PyTorch says it ---------------------------------------------------------------------------------------------
+
+
+def _flat(x, n):
+    """All axes before the last n as one: PyTorch takes one axis of samples."""
+    return x.reshape(math.prod(x.shape[:-n]), *x.shape[-n:])
+
+
+def _padded(torch, x, kernel, padding, dilation):
+    """x with its padding, since PyTorch's convolutions know equal padding on both sides only; cropped if negative."""
+    (top, bottom), (left, right) = before_after(padding, kernel, dilation)
+    return torch.nn.functional.pad(x, (left, right, top, bottom))
+
+
+def _torch_conv2d(torch, x, weight, *bias, padding, **settings):
+    samples, kernel = x.shape[:-3], weight.shape[2:]
+    if isinstance(padding, str) or not isinstance(two(padding)[0], tuple):
+        padding = padding if isinstance(padding, str) else two(padding)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Using padding='same'")  # for an even kernel it copies x, and says so
+            y = torch.nn.functional.conv2d(_flat(x, 3), weight, *bias, padding=padding, **settings)
+    else:
+        padded = _padded(torch, _flat(x, 3), kernel, padding, settings["dilation"])
+        y = torch.nn.functional.conv2d(padded, weight, *bias, **settings)
+    return y.reshape(*samples, *y.shape[1:])
+
+
+def _torch_conv_transpose2d(torch, x, weight, *bias, padding, output_padding, **settings):
+    samples, (top, left) = x.shape[:-3], two(padding)
+    if isinstance(top, tuple):
+        y = torch.nn.functional.conv_transpose2d(_flat(x, 3), weight, **settings)
+        extra = [-(p[1] - e) for p, e in zip(padding, output_padding)]
+        y = torch.nn.functional.pad(y, (-left[0], extra[1], -top[0], extra[0]))
+        y = y + bias[0][:, None, None] if bias else y
+    else:
+        settings |= {"padding": (top, left), "output_padding": output_padding}
+        y = torch.nn.functional.conv_transpose2d(_flat(x, 3), weight, *bias, **settings)
+    return y.reshape(*samples, *y.shape[1:])
+
+
+def _torch_unfold(torch, x, *, kernel_size, stride, padding, dilation):
+    padded = _padded(torch, _flat(x, 3), kernel_size, padding, dilation)
+    y = torch.nn.functional.unfold(padded, kernel_size, dilation=dilation, stride=two(stride))
+    return y.reshape(*x.shape[:-3], *y.shape[1:])
+
+
+def _torch_fold(torch, x, *, output_size, kernel_size, stride, padding, dilation):
+    pads = before_after(padding, kernel_size, dilation)
+    size = [n + sum(p) for n, p in zip(output_size, pads)]
+    y = torch.nn.functional.fold(_flat(x, 2), size, kernel_size, dilation=dilation, stride=two(stride))
+    (top, bottom), (left, right) = pads
+    y = torch.nn.functional.pad(y, (-left, -right, -top, -bottom))
+    return y.reshape(*x.shape[:-2], *y.shape[1:])
+
+
+def _torch_pool(kind):
+    def pool(torch, x, *, kernel_size, **settings):
+        kernel = lengths_of(kernel_size, x.ndim)
+        n = len(kernel)
+        function = getattr(torch.nn.functional, f"{kind}_pool{n}d")
+        x_flat = _flat(x, n)[:, None] if x.ndim - n != 2 else x
+        y = function(x_flat, kernel, **settings)
+        return y.reshape(*x.shape[:-n], *y.shape[-n:])
+
+    return pool
+
+
+def _torch_upsample(torch, x, *, scale_factor, mode):
+    factors = lengths_of(scale_factor, x.ndim)
+    n = len(factors)
+    settings = {} if mode == "nearest" else {"align_corners": False}
+    y = torch.nn.functional.interpolate(_flat(x, n)[:, None], scale_factor=factors, mode=mode, **settings)
+    return y.reshape(*x.shape[:-n], *y.shape[-n:])
+
+
+TORCH |= {
+    "conv2d": _torch_conv2d, "conv_transpose2d": _torch_conv_transpose2d, "unfold": _torch_unfold,
+    "fold": _torch_fold, "max_pool": _torch_pool("max"), "avg_pool": _torch_pool("avg"), "upsample": _torch_upsample,
+    "_conv2d_weight": None, "_max_pool_winner": None, "_max_pool_pick": None, "_max_pool_place": None,
+    "_avg_pool_spread": None, "_upsample_back": None,
+}  # fmt: skip
+
+
+# -- what must be refused -------------------------------------------------------------------------------------------
+
+x344, w2322, b2 = np.ones((3, 4, 4)), np.ones((2, 3, 2, 2)), np.ones(2)
+BAD = [
+    (ShapeError, "conv2d", (x344, np.ones((2, 4, 2, 2))), {}),
+    (ShapeError, "conv2d", (x344, w2322), {"groups": 3}),
+    (ShapeError, "conv2d", (x344, np.ones((4, 1, 2, 2))), {"groups": 3}),
+    (ShapeError, "conv2d", (x344, np.ones((2, 3, 5, 2))), {}),
+    (ShapeError, "conv2d", (x344, w2322), {"dilation": 4}),
+    (ShapeError, "conv2d", (np.ones((3, 0, 4)), w2322), {"padding": 2}),
+    (ShapeError, "conv2d", (x344, np.ones((2, 3, 0, 2))), {}),
+    (ShapeError, "conv2d", (np.ones((4, 4)), w2322), {}),
+    (ShapeError, "conv2d", (x344, np.ones((2, 3, 2))), {}),
+    (ShapeError, "conv2d", (x344, w2322, np.ones(3)), {}),
+    (ShapeError, "conv2d", (x344, w2322, np.ones((2, 1))), {}),
+    (ShapeError, "conv2d", (x344, w2322), {"padding": ((-2, -1), (0, 0))}),
+    (SettingError, "conv2d", (x344, w2322), {"stride": 0}),
+    (SettingError, "conv2d", (x344, w2322), {"stride": (1, 1, 1)}),
+    (SettingError, "conv2d", (x344, w2322), {"stride": 1.0}),
+    (SettingError, "conv2d", (x344, w2322), {"stride": True}),
+    (SettingError, "conv2d", (x344, w2322), {"dilation": -1}),
+    (SettingError, "conv2d", (x344, w2322), {"groups": 0}),
+    (SettingError, "conv2d", (x344, w2322), {"padding": -1}),
+    (SettingError, "conv2d", (x344, w2322), {"padding": "full"}),
+    (SettingError, "conv2d", (x344, w2322), {"padding": "same", "stride": 2}),
+    (SettingError, "conv2d", (x344, w2322), {"padding": (1, (0, 1))}),
+    (SettingError, "conv2d", (x344, w2322), {"padding": ((1, 1),)}),
+    (SettingError, "conv2d", (x344, w2322), {"padding": ((1, 1, 1), (0, 0, 0))}),
+    (ShapeError, "conv_transpose2d", (x344, w2322), {}),
+    (ShapeError, "conv_transpose2d", (np.ones((2, 4, 4)), w2322, b2), {}),
+    (ShapeError, "conv_transpose2d", (np.ones((2, 4, 4)), w2322), {"groups": 3}),
+    (ShapeError, "conv_transpose2d", (np.ones((2, 4, 4)), w2322), {"padding": 3}),
+    (ShapeError, "conv_transpose2d", (np.ones((2, 0, 4)), w2322), {}),
+    (ShapeError, "conv_transpose2d", (np.ones(2), w2322), {}),
+    (SettingError, "conv_transpose2d", (np.ones((2, 4, 4)), w2322), {"output_padding": 1}),
+    (SettingError, "conv_transpose2d", (np.ones((2, 4, 4)), w2322), {"padding": "same"}),
+    (ShapeError, "unfold", (np.ones((4, 4)),), {"kernel_size": 2}),
+    (ShapeError, "unfold", (x344,), {"kernel_size": 5}),
+    (SettingError, "unfold", (x344,), {"kernel_size": 0}),
+    (SettingError, "unfold", (x344,), {"kernel_size": (2, 2, 2)}),
+    (ShapeError, "fold", (np.ones((8, 8)),), {"output_size": 4, "kernel_size": 2}),
+    (ShapeError, "fold", (np.ones((6, 9)),), {"output_size": 4, "kernel_size": 2}),
+    (ShapeError, "fold", (np.ones(9),), {"output_size": 4, "kernel_size": 2}),
+    (ShapeError, "fold", (np.ones((4, 9)),), {"output_size": 4, "kernel_size": 5}),
+    (SettingError, "fold", (np.ones((4, 9)),), {"output_size": (4, 4, 4), "kernel_size": 2}),
+    *((ShapeError, name, (np.ones((4, 4)),), {"kernel_size": 2}) for name in ("max_pool", "avg_pool")),
+    *((ShapeError, name, (np.ones(4),), {"kernel_size": (2, 2)}) for name in ("max_pool", "avg_pool")),
+    *((ShapeError, name, (x344,), {"kernel_size": (5, 5)}) for name in ("max_pool", "avg_pool")),
+    *((ShapeError, name, (np.ones((2, 0, 4)),), {"kernel_size": (2, 2), "padding": 1})
+      for name in ("max_pool", "avg_pool")),
+    *((SettingError, name, (x344,), {"kernel_size": (2, 2), "padding": 2}) for name in ("max_pool", "avg_pool")),
+    *((SettingError, name, (x344,), {"kernel_size": (2, 2), "padding": "same"}) for name in ("max_pool", "avg_pool")),
+    *((SettingError, name, (x344,), {"kernel_size": 0}) for name in ("max_pool", "avg_pool")),
+    *((SettingError, name, (x344,), {"kernel_size": (2, 2), "stride": 0}) for name in ("max_pool", "avg_pool")),
+    (ShapeError, "upsample", (np.ones((4, 4)),), {"scale_factor": 2}),
+    (ShapeError, "upsample", (x344,), {"scale_factor": 2, "mode": "bilinear"}),
+    (ShapeError, "upsample", (x344,), {"scale_factor": (2, 2), "mode": "linear"}),
+    (SettingError, "upsample", (x344,), {"scale_factor": 2, "mode": "cubic"}),
+    (SettingError, "upsample", (x344,), {"scale_factor": 1.5}),
+    (SettingError, "upsample", (x344,), {"scale_factor": 0}),
+]  # fmt: skip
