@@ -537,7 +537,7 @@ WRONG = {
     "--seed -1": "--seed -1.",
     "--seed half": "invalid int value: 'half'",
     "--loss hinge": "--loss 'hinge'. Choose from: mse, bce.",
-    "--optimizer addam": "--optimizer 'addam'. Give one of adadelta, adam",
+    "--optimizer addam": "--optimizer 'addam'. Give one of adadelta, adagrad, adam",
     "--activation rleu": "--activation 'rleu'.",
     "--code-activation rleu": "--code-activation 'rleu'.",
     "--output-activation rleu": "--output-activation 'rleu'.",

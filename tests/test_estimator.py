@@ -176,7 +176,7 @@ def test_numpy_numbers_are_numbers():
     assert VAE(np.int8(100), hidden=[np.int8(100)], max_iter=np.int8(1)).fit(X).transform(X).shape == (60, 100)
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "momentum", "nesterov", "rmsprop", "adadelta"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "momentum", "nesterov", "rmsprop", "adagrad", "adadelta"])
 def test_optimizers_by_name(name):
     history = small(optimizer=name, lr=0.01, max_iter=10).fit(X).history_["loss"]
     assert history[-1] < history[0]

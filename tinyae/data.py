@@ -6,7 +6,7 @@
         ...                                              # (64, 64) float32 in [0, 1]; the last batch is smaller
 
 What it must not know: models, losses, the network (``download.py`` fetches, this only says where files are sought).
-Ring 5. Read it after ``optim.py``; how a file becomes an array is in ``formats.py`` and can wait.
+Ring 5. Read it after ``optim``; how a file becomes an array is in ``formats.py`` and can wait.
 
 Note [Stored as it lies]
     ``X`` keeps the dtype of the file: 60,000 images are 47 MB as bytes and 188 MB as float32, and an .npy larger than

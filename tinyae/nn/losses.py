@@ -8,7 +8,7 @@ the first axis, averaged over that). Operands must have equal shapes: (n, 1) aga
 train towards nonsense. A plain array takes the Tensors' dtype, as a Python number does. Overflow is silent and gives
 inf, as in C.
 
-Ring 4. Must not know modules. Read after ``layers.py``; then ``optim.py``.
+Ring 4. Must not know modules. Read after ``layers.py``; then ``optim``.
 """
 
 import math

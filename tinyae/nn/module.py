@@ -16,7 +16,7 @@ There is no registration: a parameter is an attribute that is a `Parameter`, a b
 one that is a `Module`, and lists, tuples and dicts of them count too. All that follows is reading attributes, so a
 module needs no ``super().__init__()``, and copying and pickling are Python's own.
 
-Ring 4. Must not know any layer. Read after ``tensor.py``; then ``layers.py``, ``losses.py``, ``optim.py``.
+Ring 4. Must not know any layer. Read after ``tensor.py``; then ``layers.py``, ``losses.py``, ``optim``.
 """
 
 import numpy as np

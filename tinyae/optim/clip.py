@@ -1,0 +1,101 @@
+"""Gradients made smaller, between ``backward()`` and ``step()``.
+
+Ring 4. Must not know rules. Read whenever a loss explodes.
+"""
+
+import math
+
+import numpy as np
+
+from ..engine import Var, written
+from ..errors import DivergedError, SettingError
+from .base import _number
+
+__all__ = ["clip_grad_norm_", "clip_grad_value_"]
+
+
+def clip_grad_norm_(parameters, max_norm, norm_type=2.0, *, error_if_nonfinite=False):
+    """Scale all gradients, in place, by min(1, max_norm / (norm + 1e-6)), norm being that of all of them as one vector.
+
+    Parameters
+    ----------
+    parameters : iterable of Tensor, or Tensor
+        Those without a gradient are skipped.
+    max_norm : float
+        At least 0.
+    norm_type : float
+        p > 0 of the p-norm (sum |g|**p)**(1/p); inf for the largest absolute value.
+    error_if_nonfinite : bool
+        Raise if the norm is not finite. If not, NaN and inf become NaN everywhere, as the formula has it, for the loss
+        to show.
+
+    Returns
+    -------
+    float
+        The norm before clipping. It does not overflow where the gradients themselves did not.
+
+    Raises SettingError for a setting out of range, DivergedError for a norm that is not finite; then nothing changes.
+    Pascanu, Mikolov and Bengio 2013.
+    """
+    max_norm = _number("clip_grad_norm_: max_norm", max_norm)
+    if norm_type != math.inf:
+        norm_type = _number("clip_grad_norm_: norm_type", norm_type, positive=True)
+    gradients = _gradients(parameters)
+    with np.errstate(all="ignore"):
+        norm = _norm(gradients, norm_type)
+        if error_if_nonfinite and not math.isfinite(norm):
+            raise DivergedError(
+                f"clip_grad_norm_: the gradients' norm is {norm}. Lower lr, or look for the first value that is not "
+                "finite."
+            )
+        factor = max_norm / (norm + 1e-6)
+        if not factor >= 1:  # NaN too
+            for g in gradients:
+                g._data *= factor
+            written(*gradients)
+    return norm
+
+
+def clip_grad_value_(parameters, clip_value):
+    """Clip every gradient's elements to [-clip_value, clip_value], in place; NaN stays.
+
+    Parameters
+    ----------
+    parameters : iterable of Tensor, or Tensor
+        Those without a gradient are skipped.
+    clip_value : float
+        At least 0.
+
+    Raises SettingError for a clip_value out of range.
+    """
+    clip_value = _number("clip_grad_value_: clip_value", clip_value)
+    gradients = _gradients(parameters)
+    for g in gradients:
+        np.clip(g._data, -clip_value, clip_value, out=g._data)
+    written(*gradients)
+
+
+def _gradients(parameters):
+    """The gradients there are, each once: two parameters may have been given the same one."""
+    parameters = [parameters] if isinstance(parameters, Var) else list(parameters)
+    for p in parameters:
+        if not isinstance(p, Var):
+            raise SettingError(f"clip_grad: a {type(p).__name__} is no Tensor. Give a list, such as net.parameters().")
+    return list(dict.fromkeys(p.grad for p in parameters if p.grad is not None))
+
+
+def _norm(gradients, norm_type):
+    """The norm of all elements, in float64 and by the largest one, so that no square overflows."""
+    largest = max((float(np.max(np.abs(g._data), initial=0.0)) for g in gradients), key=_nan_last, default=0.0)
+    if norm_type == math.inf or largest == 0 or not math.isfinite(largest):
+        return largest
+    return largest * sum(_power_sum(g._data, largest, norm_type) for g in gradients) ** (1 / norm_type)
+
+
+def _nan_last(value):
+    return math.isnan(value), value
+
+
+def _power_sum(g, scale, power):
+    g = np.divide(np.ravel(g), scale, dtype=np.float64)
+    return float(np.sum(g * g if power == 2 else np.abs(g) ** power))
