@@ -19,6 +19,21 @@ Ring 4. Must not know modules, losses or models. Read ``base.py`` and ``rules.py
 from .base import Optimizer, Setting
 from .clip import clip_grad_norm_, clip_grad_value_
 from .rules import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop, optimizer
+from .schedules import (
+    ChainedScheduler,
+    CosineAnnealingLR,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
 
-__all__ = ["Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "SGD", "Setting", "clip_grad_norm_",
-           "clip_grad_value_", "optimizer"]  # fmt: skip
+__all__ = ["Adadelta", "Adagrad", "Adam", "AdamW", "ChainedScheduler", "CosineAnnealingLR", "ExponentialLR",
+           "LRScheduler", "LambdaLR", "LinearLR", "MultiStepLR", "OneCycleLR", "Optimizer", "RMSprop",
+           "ReduceLROnPlateau", "SGD", "SequentialLR", "Setting", "StepLR", "clip_grad_norm_", "clip_grad_value_",
+           "optimizer"]  # fmt: skip

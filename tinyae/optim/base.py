@@ -61,6 +61,13 @@ def _number(where, value, below=math.inf, positive=False):
     return number
 
 
+def _count(where, value, least=1):
+    """value as an int of at least `least`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least:
+        raise SettingError(f"{where}={value!r}. Give a whole number of at least {least}.")
+    return int(value)
+
+
 def _flag(where, value):
     if not isinstance(value, (bool, np.bool_)):
         raise SettingError(f"{where}={value!r}. Give True or False.")
