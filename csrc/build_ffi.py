@@ -29,5 +29,6 @@ ffibuilder.set_source(
     # Templates are not sources; without this a change in one would not rebuild the module.
     depends=sorted(f"csrc/{path.name}" for path in csrc.iterdir() if path.suffix in {".h", ".inc", ".def", ".py"}),
     extra_compile_args=WINDOWS if sys.platform == "win32" else UNIX,
+    extra_link_args=[] if sys.platform == "win32" else ["-pthread"],  # the C library has it since glibc 2.34 only
     optional=True,
 )

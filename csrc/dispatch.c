@@ -178,10 +178,83 @@ int tae_binary(int op, int dtype, int64_t n, const void *a, int64_t a_step, cons
     RUN(binary(op, n, a, a_step, b, b_step, out));
 }
 
+/* ---- matrix products, cut into tasks ----------------------------------------------------------------------------- */
+
+/* A second thread is worth waking for so many multiply-adds of its own. */
+#define GEMM_SHARE 1e6
+/* Blocks begin at whole tiles; moving an element of A or B to where it is used takes the time of so many
+ * multiply-adds. */
+enum { GEMM_COLUMNS = 64, GEMM_MOVE = 16 };
+
+/* A stack of products; `whole` is one of them and points to the first.  A task is a block of C, `rows` by `columns`, or
+ * else, where each product is one block, so many products one after the other. */
+typedef struct {
+    const tae_kernels *kernel;
+    gemm_call whole;
+    int64_t itemsize, rows, columns, down, across, items, items_of_task;
+    int axes;
+    const int64_t *sizes, *a_steps, *b_steps;
+} gemm_job;
+
+static void gemm_task(void *context, int64_t task) {
+    static THREAD_LOCAL ALIGNED(64) unsigned char scratch[GEMM_SCRATCH_BYTES];
+    const gemm_job *job = context;
+    const int64_t blocks = job->down * job->across, size = job->itemsize, block = task % blocks;
+    const int64_t first = task / blocks * job->items_of_task;
+    const int64_t end = first + job->items_of_task < job->items ? first + job->items_of_task : job->items;
+    const int64_t i = block / job->across * job->rows, j = block % job->across * job->columns;
+    const fp_mode mode = enter();
+    for (int64_t item = first; item < end; item++) {
+        gemm_call q = job->whole;
+        int64_t a = i * q.a_rs, b = j * q.b_cs, rest = item;
+        for (int axis = job->axes; axis-- > 0; rest /= job->sizes[axis]) {
+            a += rest % job->sizes[axis] * job->a_steps[axis];
+            b += rest % job->sizes[axis] * job->b_steps[axis];
+        }
+        q.a = (const char *)q.a + a * size;
+        q.b = (const char *)q.b + b * size;
+        q.c = (char *)q.c + (item * q.m * q.n + i * q.c_rs + j) * size;
+        if (q.bias) q.bias = (const char *)q.bias + j * size;
+        if (q.m > job->rows) q.m = q.m - i < job->rows ? q.m - i : job->rows;
+        if (q.n > job->columns) q.n = q.n - j < job->columns ? q.n - j : job->columns;
+        job->kernel->gemm(&q, scratch);
+    }
+    leave(mode);
+}
+
+/* Cuts and runs.  Whatever is cut, each element of C is computed by one thread, by the rule of gemm.inc.  One product
+ * is cut both ways, so that the largest block, and what each block reads of A and B, take the least time. */
+static int gemm_run(gemm_job *job) {
+    const gemm_call *q = &job->whole;
+    const double products = (double)q->m * (double)q->n * (double)(q->k + 1), all = products * (double)job->items;
+    int parts = tae_threads();
+    job->rows = q->m, job->columns = q->n, job->down = job->across = 1, job->items_of_task = job->items;
+    if (all < parts * GEMM_SHARE) parts = (int)(all / GEMM_SHARE);
+    if (parts > 1 && job->items >= parts) {
+        job->items_of_task = (job->items + parts - 1) / parts;
+    } else if (parts > 1) {
+        double least = INFINITY;
+        job->items_of_task = 1;
+        for (int down = 1; down <= parts; down++) {
+            const int64_t step = GEMM_COLUMNS, across = parts / down;
+            const int64_t rows = (q->m + down - 1) / down, columns = (q->n + across * step - 1) / (across * step) * step;
+            const double moved = (double)(rows + columns) * GEMM_MOVE, time = (double)rows * (double)columns + moved;
+            if (time < least) {
+                least = time;
+                job->rows = rows, job->columns = columns < q->n ? columns : q->n;
+            }
+        }
+        job->down = (q->m + job->rows - 1) / job->rows;
+        job->across = (q->n + job->columns - 1) / job->columns;
+    }
+    const int64_t turns = (job->items + job->items_of_task - 1) / job->items_of_task;
+    tae_parallel(turns * job->down * job->across, gemm_task, job);
+    return TAE_DONE;
+}
+
 int tae_gemm(int dtype, int64_t m, int64_t n, int64_t k,
              const void *a, int64_t a_rs, int64_t a_cs, const void *b, int64_t b_rs, int64_t b_cs,
-             void *c, int64_t c_rs, const void *bias, int activation, double param) {
-    static THREAD_LOCAL ALIGNED(64) unsigned char scratch[GEMM_SCRATCH_BYTES];
+             void *c, int64_t c_rs, const void *bias, int activation, double param, double alpha, double beta) {
     MINE(is_dtype(dtype) && (activation == -1 || is_unary(activation)));
     NEED(m >= 0 && n >= 0 && k >= 0);
     if (m == 0 || n == 0) return TAE_DONE;
@@ -191,9 +264,41 @@ int tae_gemm(int dtype, int64_t m, int64_t n, int64_t k,
         a = b = c;
         a_rs = a_cs = b_rs = b_cs = 0;
     }
-    const gemm_call call = {m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c, c_rs, bias, activation, param};
-    RUN(gemm(&call, scratch));
+    gemm_job job = {
+        .kernel = table()->of[dtype],
+        .whole = {m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c, c_rs, bias, activation, param, alpha, beta},
+        .itemsize = dtype ? sizeof(double) : sizeof(float),
+        .items = 1,
+    };
+    return gemm_run(&job);
 }
+
+int tae_gemm_stack(int dtype, int axes, const int64_t *sizes, const int64_t *a_steps, const int64_t *b_steps,
+                   int64_t m, int64_t n, int64_t k, const void *a, int64_t a_rs, int64_t a_cs,
+                   const void *b, int64_t b_rs, int64_t b_cs, void *c, double alpha, double beta) {
+    int64_t items = 1;
+    MINE(is_dtype(dtype));
+    NEED(m >= 0 && n >= 0 && k >= 0 && axes >= 0 && axes <= 64 && (axes == 0 || (sizes && a_steps && b_steps)));
+    for (int i = 0; i < axes; i++) {
+        NEED(fits(dtype, items, sizes[i], 1));
+        items *= sizes[i];
+    }
+    if (items == 0 || m == 0 || n == 0) return TAE_DONE;
+    NEED(c && (k == 0 || (a && b)) && fits(dtype, items, m, n));
+    if (k == 0) {
+        a = b = c;
+        a_rs = a_cs = b_rs = b_cs = axes = 0;
+    }
+    gemm_job job = {
+        .kernel = table()->of[dtype],
+        .whole = {m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c, n, NULL, -1, 0, alpha, beta},
+        .itemsize = dtype ? sizeof(double) : sizeof(float),
+        .items = items, .axes = axes, .sizes = sizes, .a_steps = a_steps, .b_steps = b_steps,
+    };
+    return gemm_run(&job);
+}
+
+/* ---- the other functions of tinyae.h ----------------------------------------------------------------------------- */
 
 int tae_sum(int dtype, int64_t outer, int64_t n, int64_t inner, const void *x, void *out) {
     MINE(is_dtype(dtype));

@@ -64,11 +64,22 @@ typedef struct {
     const void *a; int64_t a_rs, a_cs;
     const void *b; int64_t b_rs, b_cs;
     void *c; int64_t c_rs;
-    const void *bias; int activation; double param;
+    const void *bias; int activation; double param, alpha, beta;
 } gemm_call;
+
+/* For GEMM_TILES (gemm.inc): the tiles of 1 to so many rows. */
+#define ROWS_4(V) KERNEL(1, V) KERNEL(2, V) KERNEL(3, V) KERNEL(4, V)
+#define ROWS_6(V) ROWS_4(V) KERNEL(5, V) KERNEL(6, V)
+#define ROWS_8(V) ROWS_6(V) KERNEL(7, V) KERNEL(8, V)
+#define ROWS_12(V) ROWS_8(V) KERNEL(9, V) KERNEL(10, V) KERNEL(11, V) KERNEL(12, V)
 
 /* gemm.inc keeps its packed panels here: one buffer for each thread that calls. */
 #define GEMM_SCRATCH_BYTES (1 << 20)
+
+/* threads.c: runs task(context, i) for each i in 0 .. tasks - 1, in any order, on up to tae_threads() threads, the
+ * caller's among them, and returns when all are done.  A task sets its own floating-point mode. */
+typedef void tae_task(void *context, int64_t i);
+void tae_parallel(int64_t tasks, tae_task *task, void *context);
 
 /* The kernels of one ISA for one dtype.  dispatch.c has checked every argument and flushed subnormals before it calls;
  * the contracts are those of tinyae.h.  Arrays are void * so that float and double share one struct. */

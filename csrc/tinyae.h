@@ -40,6 +40,13 @@ const char *tae_isa_name(int i);
 /* 1 if that instruction set is compiled in and both CPU and OS support it, else 0. */
 int tae_isa_supported(const char *name);
 
+/* How many threads a call may use, the calling one among them: 1 until tae_set_threads says otherwise. */
+int tae_threads(void);
+
+/* Lets every later call in the process use n threads, 1 to 256.  Waits for a call that is using the present ones.
+ * TAE_BAD_ARGUMENT, and no change, outside that range.  Without POSIX threads there is one, whatever n. */
+int tae_set_threads(int n);
+
 /* The compiler that built the library, as it names itself. */
 const char *tae_compiler(void);
 
@@ -60,13 +67,20 @@ int tae_unary_backward(int op, int dtype, int64_t n, const void *g, const void *
  * In place: out == a or out == b where that step is 1. */
 int tae_binary(int op, int dtype, int64_t n, const void *a, int64_t a_step, const void *b, int64_t b_step, void *out);
 
-/* C (m, n) = f(A (m, k) B (k, n) + bias (n)).  A and B take any strides, in elements, zero and negative ones too, `a`
+/* C (m, n) = f(alpha A (m, k) B (k, n) + beta C + bias (n)).  C is not read where beta is 0.  A and B take any strides, in elements, zero and negative ones too, `a`
  * and `b` pointing at element (0, 0): a transpose is the same memory with the strides exchanged.  Rows of C are
  * contiguous and c_rs >= n elements apart; what lies between them is not touched.  `bias` may be NULL.
  * `activation` is a unary op, or -1 for none.  k = 0 sums nothing: C = f(bias). */
 int tae_gemm(int dtype, int64_t m, int64_t n, int64_t k,
              const void *a, int64_t a_rs, int64_t a_cs, const void *b, int64_t b_rs, int64_t b_cs,
-             void *c, int64_t c_rs, const void *bias, int activation, double param);
+             void *c, int64_t c_rs, const void *bias, int activation, double param, double alpha, double beta);
+
+/* The same, without bias and activation, for a stack of products: C, contiguous, of shape (sizes[0], ...,
+ * sizes[axes - 1], m, n).  From one matrix of A (B) to the next along axis i it is a_steps[i] (b_steps[i]) elements, 0
+ * where the same one serves again.  0 <= axes <= 64. */
+int tae_gemm_stack(int dtype, int axes, const int64_t *sizes, const int64_t *a_steps, const int64_t *b_steps,
+                   int64_t m, int64_t n, int64_t k, const void *a, int64_t a_rs, int64_t a_cs,
+                   const void *b, int64_t b_rs, int64_t b_cs, void *c, double alpha, double beta);
 
 /* out (outer, inner) = the sum of x (outer, n, inner) over its middle axis. */
 int tae_sum(int dtype, int64_t outer, int64_t n, int64_t inner, const void *x, void *out);

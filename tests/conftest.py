@@ -78,7 +78,7 @@ SKIPS = (
     "the backend is C",
     "this CPU lacks",
     "got empty parameter set",  # the instruction sets of a backend that has none
-    "this platform",  # lacks named pipes, or a long double
+    "this platform",  # lacks named pipes, or a long double, or does not fork
     "mprotect is POSIX's",
     "a signal as a terminal sends it",
     "pipes as in a shell",

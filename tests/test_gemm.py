@@ -7,12 +7,14 @@ import ctypes
 import itertools
 import mmap
 import os
+import platform
 import threading
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from tinyae import kernels
 
@@ -27,7 +29,10 @@ DTYPES = [np.float32, np.float64]
 SIZES = [0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 61, 64, 65, 127]
 
 
-@pytest.fixture(params=["scalar", "avx2", "avx512"], scope="module")
+ARM = platform.machine().lower() in ("aarch64", "arm64")
+
+
+@pytest.fixture(params=["scalar", "neon"] if ARM else ["scalar", "avx2", "avx512"], scope="module")
 def isa(request):
     if request.param not in kernels.info()["isas_supported"]:
         pytest.skip(f"this CPU lacks {request.param}")
@@ -61,20 +66,21 @@ def guarded(x, layout="C"):
 LAYOUTS = ["C", "T", "wide", "reversed", "strided", "one row"]
 
 
-def gemm(a, b, bias=None, activation=None, param=0.0, gap=3):
-    """tae_gemm itself. Checks that nothing but C is written."""
+def gemm(a, b, bias=None, activation=None, param=0.0, gap=3, alpha=1.0, beta=0.0, before=None):
+    """tae_gemm itself, on a C that holds `before`. Checks that nothing but C is written."""
     (m, k), n = a.shape, b.shape[1]
     assert b.shape[0] == k
     sentinel = a.dtype.type(12345.0)
     memory = np.full((m + 2, n + gap), sentinel)
     c = memory[1 : m + 1, :n]
+    c[...] = np.nan if before is None else before
     at = [ffi.from_buffer(x[:1, :1]) if x.size else ffi.NULL for x in (a, b, c)]
     strides = [s // x.itemsize for x in (a, b) for s in x.strides]
     status = lib.tae_gemm(
         *(int(a.dtype == np.float64), m, n, k, at[0], *strides[:2], at[1], *strides[2:], at[2], n + gap),
         ffi.NULL if bias is None else ffi.from_buffer(bias),
         -1 if activation is None else ACTIVATIONS.index(activation),
-        param,
+        *(param, alpha, beta),
     )
     assert status == lib.TAE_DONE
     result = c.copy()
@@ -93,18 +99,27 @@ def coarse(rng, shape, dtype):
     return (rng.integers(-(2**bits), 2**bits, shape) / 2**bits).astype(dtype)
 
 
-def by_the_rule(a, b, isa):
-    """Note [Bits] of gemm.inc in NumPy: blocks of k, each summed in sequence by FMA, added in order."""
+def blocks_by_the_rule(a, b, isa):
+    """Note [Bits] of gemm.inc in NumPy: for each block of k, its products summed in sequence by FMA."""
     dtype = a.dtype
     wide = np.float64 if dtype == np.float32 else np.longdouble
-    total = None
-    for start in range(0, max(a.shape[1], 1), K_BLOCK):
+    blocks = []
+    for first in range(0, max(a.shape[1], 1), K_BLOCK):
         block = np.zeros((a.shape[0], b.shape[1]), dtype)
-        for p in range(start, min(start + K_BLOCK, a.shape[1])):
+        for p in range(first, min(first + K_BLOCK, a.shape[1])):
             product = a[:, p, None].astype(wide) * b[None, p, :].astype(wide)
             if isa == "scalar":  # no fused multiply-add: the product is rounded too
                 product = product.astype(dtype).astype(wide)
             block = (product + block.astype(wide)).astype(dtype)
+        blocks.append(block)
+    return blocks
+
+
+def by_the_rule(blocks, alpha=1, start=None):
+    """The rest of it: the blocks, times alpha, added in order to `start`."""
+    total = start
+    for block in blocks:
+        block = block.dtype.type(alpha) * block
         total = block if total is None else total + block
     return total
 
@@ -122,6 +137,10 @@ SHAPES = [
     (259, 300, 130),
 ]
 SHAPES += [(9, 70, 1100), (101, 35, 300), (3, 1030, 16)]
+# One row, few rows, one column, few columns: with the other operand's rows side by side or its columns.
+SHAPES += [(1, 300, 70), (4, 270, 33), (5, 270, 33), (70, 300, 1), (33, 270, 3), (40, 270, 5), (15, 20, 15)]
+# The last columns share their vector with neighbours, also where a block of them begins.
+SHAPES += [(3, 10, 17), (3, 10, 68), (14, 9, 81), (2, 3, 517), (2, 3, 773)]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -132,11 +151,21 @@ def test_the_sum_has_the_bits_that_the_rule_gives(isa, dtype, shape):
     m, k, n = shape
     rng = np.random.default_rng(0)
     a, b, bias = (coarse(rng, s, dtype) for s in ((m, k), (k, n), (n,)))
-    expected = by_the_rule(a, b, isa)
+    blocks = blocks_by_the_rule(a, b, isa)
+    expected = by_the_rule(blocks)
     for layout_a, layout_b in itertools.product(LAYOUTS[:-1], repeat=2):
         assert same_bits(gemm(guarded(a, layout_a), guarded(b, layout_b)), expected), (layout_a, layout_b)
-    assert same_bits(gemm(a, b, bias), expected + bias)
+        assert same_bits(gemm(guarded(a, layout_a), guarded(b, layout_b), bias), expected + bias), (layout_a, layout_b)
+    assert same_bits(gemm(a, b, bias, gap=0), expected + bias)
     assert same_bits(gemm(a, b, bias, "relu"), np.maximum(expected + bias, 0))
+    before = coarse(rng, (m, n), dtype)
+    for layout_a, layout_b in itertools.product(LAYOUTS[:2], repeat=2):
+        x, y = guarded(a, layout_a), guarded(b, layout_b)
+        for alpha, beta in ((1, 1), (-0.7, 1), (1, -0.5), (0.25, 2)):  # products with beta that are exact
+            c = gemm(x, y, bias, "relu", alpha=alpha, beta=beta, before=before)
+            total = by_the_rule(blocks, alpha, dtype(beta) * before)
+            assert same_bits(c, np.maximum(total + bias, 0)), (layout_a, layout_b, alpha, beta)
+        assert same_bits(gemm(x, y, alpha=-0.7), by_the_rule(blocks, -0.7)), "C is not read, it is NaN"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -156,8 +185,75 @@ def test_value_of_any_shape_and_layout(isa, dtype, data):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(data=st.data())
+def test_every_product_of_a_stack_has_the_bits_that_it_has_alone(isa, dtype, data):
+    m, k, n = (data.draw(st.sampled_from([0, 1, 2, 5, 16, 17, 40])) for _ in range(3))
+    shapes = data.draw(hnp.mutually_broadcastable_shapes(num_shapes=2, min_side=0, max_side=3, max_dims=3))
+    rng = np.random.default_rng(data.draw(st.integers(0, 9)))
+    a, b = (rng.standard_normal((*s, *t)).astype(dtype) for s, t in zip(shapes.input_shapes, ((m, k), (k, n))))
+    if data.draw(st.booleans()):  # transposed matrices, in memory that runs backwards
+        a, b = a.mT.copy().mT, b[..., ::-1, ::-1].copy()[..., ::-1, ::-1]
+    c = kernels.FORWARD["matmul"](a, b)
+    leading = shapes.result_shape
+    if b.ndim > 2 and a.size and b.size and c is not None:
+        assert c.shape == (*leading, m, n) and c.flags.c_contiguous
+        wide = np.broadcast_to(a, (*leading, m, k)), np.broadcast_to(b, (*leading, k, n))
+        for at in np.ndindex(*leading):
+            assert same_bits(c[at], gemm(wide[0][at], wide[1][at]))
+    if b.ndim > 2 and a.size and b.size:
+        assert c is not None, "it is C's"
+
+
+def test_a_stack_takes_vectors_and_refuses_what_does_not_broadcast(isa):
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal(7), rng.standard_normal((3, 7, 5))
+    matmul = kernels.FORWARD["matmul"]
+    assert same_bits(matmul(a, b), np.stack([gemm(a[None], matrix)[0] for matrix in b]))
+    assert matmul(np.ones((2, 4, 7)), b) is None and matmul(np.ones((3, 4, 6)), b) is None
+    assert matmul(a.astype(np.float32), b) is None
+
+
+def test_misuse_of_a_stack_returns_a_status_and_writes_nothing(isa):
+    x, c = np.ones((2, 4, 4), np.float32), np.full((2, 4, 4), 7, np.float32)
+    sizes, steps, p, out, null = [2], [16], ffi.from_buffer(x), ffi.from_buffer(c), ffi.NULL
+
+    def call(dtype=0, axes=1, sizes=sizes, a_steps=steps, m=4, n=4, k=4, a=p, c=out):
+        return lib.tae_gemm_stack(dtype, axes, sizes, a_steps, steps, m, n, k, a, 4, 1, p, 4, 1, c, 1.0, 0.0)
+
+    assert call(dtype=2) == lib.TAE_NOT_MINE
+    for bad in ({"axes": -1}, {"axes": 65}, {"sizes": null}, {"a_steps": null}, {"m": -1}, {"k": -1}, {"a": null}):
+        assert call(**bad) == lib.TAE_BAD_ARGUMENT, bad
+    for bad in ({"sizes": [-1]}, {"sizes": [2**62]}, {"m": 2**40, "n": 2**40}, {"c": null}):
+        assert call(**bad) == lib.TAE_BAD_ARGUMENT, bad
+    assert np.all(c == 7)
+    assert call(sizes=[0], a=null, c=null) == call(n=0, a=null, c=null) == lib.TAE_DONE
+    assert call() == lib.TAE_DONE and np.all(c == 4)
+    assert call(k=0, a=null) == lib.TAE_DONE and np.all(c == 0)
+
+
+def test_the_result_goes_into_an_array_that_is_given(isa):
+    rng = np.random.default_rng(0)
+    a, b, bias = (rng.standard_normal(s).astype(np.float32) for s in ((9, 300), (300, 20), (20,)))
+    out = np.full((9, 20), np.nan, np.float32)
+    assert kernels.gemm(a, b, bias, "tanh", out=out) is out and same_bits(out, kernels.gemm(a, b, bias, "tanh"))
+    before = out.copy()
+    assert kernels.gemm(a, b, alpha=0.5, out=out, beta=1.0) is out
+    assert np.allclose(out, before + 0.5 * (a @ b), rtol=1e-5, atol=1e-5)
+    kept = out.copy()
+    square = np.ones((9, 9), np.float32)
+    frozen = out.copy()
+    frozen.flags.writeable = False
+    for bad in (out[:8], out.T.copy().T, out.astype(np.float64), frozen, out.tolist()):
+        assert kernels.gemm(a, b, out=bad) is None
+    assert kernels.gemm(square, square[:, ::-1], out=square) is None, "it shares memory"
+    assert kernels.gemm(a, b, beta=1.0) is None, "nothing to add to"
+    assert same_bits(out, kept) and np.all(square == 1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(data=st.data())
 def test_bits_of_a_row_do_not_depend_on_the_batch_or_the_storage(isa, dtype, data):
-    k, n = data.draw(st.sampled_from([1, 20, 64, 255, 257, 784])), data.draw(st.sampled_from([1, 16, 20, 64, 100, 300]))
+    k = data.draw(st.sampled_from([1, 20, 64, 255, 257, 784]))
+    n = data.draw(st.sampled_from([1, 3, 10, 16, 20, 64, 100, 300]))
     activation = data.draw(st.sampled_from([None, *ACTIVATIONS]))
     rng = np.random.default_rng(data.draw(st.integers(0, 9)))
     a, b, bias = (rng.standard_normal(s).astype(dtype) for s in ((300, k), (k, n), (n,)))
@@ -272,7 +368,7 @@ def test_misuse_returns_a_status_and_writes_nothing(isa):
     x = np.ones((4, 4), np.float32)
     c = np.full((4, 4), 7, np.float32)
     p, out, null = ffi.from_buffer(x), ffi.from_buffer(c), ffi.NULL
-    good = [0, 4, 4, 4, p, 4, 1, p, 4, 1, out, 4, null, -1, 0.0]
+    good = [0, 4, 4, 4, p, 4, 1, p, 4, 1, out, 4, null, -1, 0.0, 1.0, 0.0]
 
     def call(**changes):
         names = [
@@ -291,6 +387,8 @@ def test_misuse_returns_a_status_and_writes_nothing(isa):
             "bias",
             "activation",
             "param",
+            "alpha",
+            "beta",
         ]
         return lib.tae_gemm(*(changes.get(name, value) for name, value in zip(names, good)))
 

@@ -48,7 +48,7 @@ SHOW = "from tinyae import kernels; i = kernels.info(); print(i['backend'], len(
 
 def test_info_says_what_computes():
     info = kernels.info()
-    assert list(info) == ["backend", "isa", "isas_supported", "why", "compiler", "path"]
+    assert list(info) == ["backend", "isa", "isas_supported", "why", "threads", "compiler", "path"]
     if IN_C:
         assert info["isa"] in info["isas_supported"] and info["isas_supported"][0] == "scalar"
         assert os.path.exists(info["path"]) and info["compiler"]
@@ -266,7 +266,7 @@ def test_dtypes_and_shapes_that_do_not_fit_each_other_are_not_its_case():
     for a, b in (
         (f, d.T),
         (f, f),
-        (np.ones((2, 3, 4), "f"), np.ones((2, 4, 3), "f")),
+        (np.ones((2, 3, 4), "f"), np.ones((3, 4, 3), "f")),
         (np.float32(1), f),
     ):
         assert kernels.FORWARD["matmul"](np.asarray(a), b) is None

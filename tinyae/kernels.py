@@ -6,12 +6,14 @@ calls: it looks up arrays' dtype, shape and memory, and passes pointers. Read it
 
     FORWARD[op](*arrays, **settings)               a new array, or None: not my case
     BACKWARD[op, argument](g, *kept)               the same; kept is what the op's vjp names after g
-    gemm(a, b, bias, activation, param)            the same
+    gemm(a, b, bias, activation, param, ...)       the same
     sgd(...), adam(...), noise(...)                True: done in place, or False: not my case
     info(), use_isa(name)                          which backend and which instruction set
+    get_num_threads(), set_num_threads(n)          how many threads a call may use
 
 Both tables are empty on the NumPy backend. `TINYAE_BACKEND=numpy` forces it, `TINYAE_BACKEND=c` refuses to start
-without C, `TINYAE_ISA=scalar|avx2|avx512` forces an instruction set.
+without C, `TINYAE_ISA=scalar|avx2|avx512` forces an instruction set. `TINYAE_NUM_THREADS`, else `OMP_NUM_THREADS`, says
+how many threads to use; else there are as many as processors that this process may use.
 
 Note [Safe pointers]
 C gets addresses by `ffi.from_buffer` alone, which takes C-contiguous memory only, and only after the checks here: an
@@ -20,14 +22,16 @@ are allocated here. `ffi.cast` of `a.ctypes.data` would be unchecked, and slower
 """
 
 import math
+import numbers
 import os
 from contextlib import contextmanager
 
 import numpy as np
 
-from .errors import BackendError
+from .errors import BackendError, SettingError
 
-__all__ = ["BACKWARD", "FORWARD", "adam", "gemm", "info", "noise", "say_why_once", "sgd", "use_isa"]
+__all__ = ["BACKWARD", "FORWARD", "adam", "gemm", "get_num_threads", "info", "noise", "say_why_once", "set_num_threads",
+           "sgd", "use_isa"]  # fmt: skip
 
 FORWARD = {}
 BACKWARD = {}
@@ -74,13 +78,15 @@ def _names(report):
 
 
 def info():
-    """What computes: {"backend": "c" or "numpy", "isa", "isas_supported", "why", "compiler", "path"}."""
+    """What computes: {"backend": "c" or "numpy", "isa", "isas_supported", "why", "threads", "compiler",
+    "path"}."""
     isas = [name for name in _names(_lib.tae_isa_name) if _lib.tae_isa_supported(name.encode())] if _lib else []
     return {
         "backend": "c" if _lib else "numpy",
         "isa": _ffi.string(_lib.tae_isa()).decode() if _lib else None,
         "isas_supported": isas,
         "why": _why,
+        "threads": _lib.tae_threads() if _lib else None,
         "compiler": _ffi.string(_lib.tae_compiler()).decode() if _lib else None,
         "path": _path,
     }
@@ -119,6 +125,73 @@ def use_isa(name):
 
 if _asked != "numpy" and os.environ.get("TINYAE_ISA"):
     _set_isa(os.environ["TINYAE_ISA"], "TINYAE_ISA")
+
+# -- threads --------------------------------------------------------------------------------------------------------
+
+
+def get_num_threads():
+    """How many threads a call may use, the calling one among them. 1 on the NumPy backend, whose BLAS has its own."""
+    return _lib.tae_threads() if _lib else 1
+
+
+def set_num_threads(n):
+    """Let every later call in this process use n threads, 1 to 256; no number of threads changes a bit of a result.
+
+    Without effect on the NumPy backend. SettingError if n is no such number.
+    """
+    _set_threads(n, "set_num_threads")
+
+
+def _set_threads(n, who):
+    if not isinstance(n, numbers.Integral) or isinstance(n, bool) or not 1 <= n <= 256:
+        raise SettingError(f"{who}: {n!r} is no number of threads. Give an integer from 1 to 256.")
+    if _lib is not None:
+        _lib.tae_set_threads(int(n))
+
+
+def _processors():
+    """How many processors this process may use: what it is bound to, and what its control group grants."""
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    for quota, period in (_cgroup_2(), _cgroup_1()):
+        if quota > 0 and period > 0:
+            count = min(count, -(-quota // period))
+    return max(count, 1)
+
+
+def _words(path):
+    try:
+        with open(path, encoding="ascii") as file:
+            return [int(word) if word.lstrip("-").isdigit() else 0 for word in file.read().split()]
+    except OSError:
+        return []
+
+
+def _cgroup_2():
+    """(microseconds, of so many) of processor time, from version 2 of control groups; zeros if there is no limit."""
+    quota, period = (*_words("/sys/fs/cgroup/cpu.max"), 0, 0)[:2]
+    return quota, period
+
+
+def _cgroup_1():
+    folder = "/sys/fs/cgroup/cpu/cpu.cfs_"
+    return (*_words(folder + "quota_us"), 0)[0], (*_words(folder + "period_us"), 0)[0]
+
+
+def _threads_wanted():
+    """What the environment asks for, else the number of processors."""
+    if asked := os.environ.get("TINYAE_NUM_THREADS"):
+        return int(asked) if asked.isdecimal() else asked, "TINYAE_NUM_THREADS"
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # a list has a number for each nested level
+    if asked.isdecimal() and int(asked):  # it is not our variable: what OpenMP would refuse we pass over
+        return min(int(asked), 256), "OMP_NUM_THREADS"
+    return min(_processors(), 256), "processors"
+
+
+if _asked != "numpy":
+    _set_threads(*_threads_wanted())
 
 # -- memory ---------------------------------------------------------------------------------------------------------
 
@@ -204,19 +277,23 @@ def _matrix(x, itemsize):
     return _from(x[:1, :1]), rows // itemsize, columns // itemsize
 
 
-def _product(a, b, bias=None, op=-1, param=0.0):
-    """f(a @ b + bias) of arrays of 2, 2 and 1 dimensions whose shapes fit; None if their dtypes do not."""
+def _product(a, b, bias=None, op=-1, param=0.0, alpha=1.0, c=None, beta=0.0):
+    """f(alpha a @ b + beta c + bias) of arrays of 2, 2 and 1 dimensions whose shapes fit; None if their dtypes do not.
+
+    It is written into c, if there is one."""
     code = _code(a.dtype)
     if code is None or _code(b.dtype) != code or (bias is not None and _code(bias.dtype) != code):
         return None
     m, k = a.shape
     n = b.shape[1]
-    c = np.empty((m, n), a.dtype)
+    if c is None:
+        c = np.empty((m, n), a.dtype)
     itemsize = 8 if code else 4
     a, a_rs, a_cs = (_from(a), k, 1) if a.flags.num & _DENSE == _DENSE else _matrix(a, itemsize)
     b, b_rs, b_cs = (_from(b), n, 1) if b.flags.num & _DENSE == _DENSE else _matrix(b, itemsize)
     bias = _ffi.NULL if bias is None else _from(_dense(bias))
-    return None if _lib.tae_gemm(code, m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, _from(c), n, bias, op, param) else c
+    status = _lib.tae_gemm(code, m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, _from(c), n, bias, op, param, alpha, beta)
+    return None if status else c
 
 
 def _rows(x):
@@ -224,13 +301,44 @@ def _rows(x):
     return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
+def _strided(x, itemsize):
+    """(pointer to the first element, strides in elements) of an array, which is copied only if C could not read it."""
+    if not x.flags.num & _ALIGNED or any(step % itemsize for step in x.strides):
+        x = np.array(x, order="C")
+    return _from(x[(slice(0, 1),) * x.ndim]), [step // itemsize for step in x.strides]
+
+
+def _stack(a, b):
+    """a @ b with stacks of matrices on both sides, whose leading axes broadcast."""
+    code = _code(a.dtype)
+    if code is None or _code(b.dtype) != code:
+        return None
+    leading = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a, b = (np.broadcast_to(x, (*leading, *x.shape[-2:])) for x in (a, b))
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    c = np.empty((*leading, m, n), a.dtype)
+    if len(leading) > 62 or not (a.size and b.size):
+        return None
+    itemsize = 8 if code else 4
+    a, (*a_steps, a_rs, a_cs) = _strided(a, itemsize)
+    b, (*b_steps, b_rs, b_cs) = _strided(b, itemsize)
+    sizes = len(leading), leading, a_steps, b_steps, m, n, k
+    return None if _lib.tae_gemm_stack(code, *sizes, a, a_rs, a_cs, b, b_rs, b_cs, _from(c), 1.0, 0.0) else c
+
+
 def _matmul(a, b):
     if a.__class__ is not _ndarray or b.__class__ is not _ndarray:
         return None
     if a.ndim == 2 and b.ndim == 2:
         return _product(a, b) if a.shape[1] == b.shape[0] else None
-    if a.ndim == 0 or not 1 <= b.ndim <= 2 or a.shape[-1] != b.shape[0]:
-        return None  # stacks of matrices on both sides are NumPy's
+    if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+        return None
+    if b.ndim > 2:
+        try:
+            c = _stack(a if a.ndim > 1 else a[None], b)
+        except ValueError:  # leading axes that do not broadcast: the definition says so
+            return None
+        return c if c is None or a.ndim > 1 else c[..., 0, :]
     c = _product(_rows(a), b if b.ndim == 2 else b[:, None])
     return c if c is None else c.reshape(a.shape[:-1] + b.shape[1:])
 
@@ -244,8 +352,11 @@ def _linear(x, weight, bias):
     return y if x.ndim == 2 or y is None else y.reshape(*x.shape[:-1], weight.shape[1])
 
 
-def gemm(a, b, bias=None, activation=None, param=0.0):
-    """activation(a @ b + bias) in one pass; activation is the name of a unary op, param its setting.
+def gemm(a, b, bias=None, activation=None, param=0.0, alpha=1.0, out=None, beta=0.0):
+    """activation(alpha a @ b + beta out + bias) in one pass; activation is the name of a unary op, param its setting.
+
+    The result is written into out, a C-contiguous array that shares no memory with the others, or a new one. beta is 0
+    without out, and then what out held does not matter.
 
     Shape: a (m, k), b (k, n), bias (n,) -> (m, n). None if shapes or dtypes do not fit, or without C: not my case.
     """
@@ -255,7 +366,14 @@ def gemm(a, b, bias=None, activation=None, param=0.0):
         return None
     if bias is not None and (bias.__class__ is not _ndarray or bias.shape != b.shape[1:]):
         return None
-    return _product(a, b, bias, _activations[activation], param)
+    if out is None:
+        if beta:
+            return None
+    elif out.__class__ is not _ndarray or out.shape != (a.shape[0], b.shape[1]) or out.dtype != a.dtype:
+        return None
+    elif not _writeable(out) or np.may_share_memory(out, a) or np.may_share_memory(out, b):
+        return None
+    return _product(a, b, bias, _activations[activation], param, alpha, out, beta)
 
 
 # -- element by element, sums, rows ---------------------------------------------------------------------------------
