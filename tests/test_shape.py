@@ -410,6 +410,7 @@ def test_pad_modes():
     t = leaf(x)
     assert grad(ops.pad(t, widths=(7, 0), mode="circular").sum(), t).tolist() == [3, 3, 4], "3 1 2 3 1 2 3, 1 2 3"
     assert np.isnan(ops.pad(x, widths=1, value=math.nan)[0]) and ops.pad(x, widths=1, value=-math.inf)[-1] == -math.inf
+    assert np.array_equal(ops.pad(x, widths=np.array([[2, 1]])), ops.pad(x, widths=((2, 1),)))
     nan = leaf([math.nan, 1.0])
     assert grad(ops.pad(nan, widths=2).sum(), nan).tolist() == [1, 1]
 
@@ -422,6 +423,14 @@ def test_roll_along_several_axes():
     t = leaf(x)
     g = grad((ops.roll(t, shift=[1, 1], axis=[1, 1]) * x).sum(), t)
     assert g.tolist() == np.roll(x, -2, 1).tolist()
+    assert grad((ops.roll(t, shift=1) * x).sum(), t).tolist() == np.roll(x, -1).tolist()
+
+
+def test_axes_count_from_the_end_on_the_way_back_too():
+    x = leaf(X)
+    y = ops.transpose(x, axes=(-1, 0, -2))
+    assert y.shape == (4, 2, 3)
+    np.testing.assert_array_equal(grad(y, x, X.transpose(2, 0, 1)).data, X)
 
 
 def test_triangles_keep_what_is_not_finite_out():

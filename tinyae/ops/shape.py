@@ -399,7 +399,14 @@ def pad(x, *, widths, mode="constant", value=0.0):
 
     Shape: (n, ..) -> (before + n + after, ..). A primitive, since the way back of a constant is a slice.
     """
-    pairs = _widths(widths, x.shape)
+    try:
+        pairs = _widths(widths, x.ndim)
+    except ValueError:
+        raise ShapeError(
+            f"pad: widths={widths} for shape {x.shape}. Give (before, after) for each axis, or one for all."
+        ) from None
+    if any(width.__class__ is not int or width < 0 for pair in pairs for width in pair):
+        raise SettingError(f"pad: widths={widths}. Widths are whole numbers, not negative; a slice takes places away.")
     if mode not in _PADDING:
         raise SettingError(f"pad: mode={mode!r}. Choose one of {', '.join(_PADDING)}.")
     if mode != "constant" and x.ndim:
@@ -415,7 +422,7 @@ def pad(x, *, widths, mode="constant", value=0.0):
 
 @pad.vjp
 def _(g, widths, mode, x_shape):
-    pairs = _widths(widths, x_shape)
+    pairs = _widths(widths, len(x_shape))
     if mode == "constant":
         return getitem(g, index=_inside(pairs, x_shape))
     for axis, (n, pair) in enumerate(zip(x_shape, pairs)):
@@ -426,17 +433,9 @@ def _(g, widths, mode, x_shape):
     return g
 
 
-def _widths(widths, shape):
-    """((before, after), ...) per axis."""
-    try:
-        pairs = np.broadcast_to(np.asarray(widths if np.size(widths) else 0), (len(shape), 2))
-    except ValueError:
-        raise ShapeError(
-            f"pad: widths={widths} for shape {shape}. Give (before, after) for each axis, or one for all."
-        ) from None
-    if pairs.size and (pairs.dtype.kind not in "iu" or pairs.min() < 0):
-        raise SettingError(f"pad: widths={widths}. Widths are whole numbers, not negative; a slice takes places away.")
-    return tuple((int(before), int(after)) for before, after in pairs)
+def _widths(widths, ndim):
+    """[before, after] per axis."""
+    return np.broadcast_to(widths, (ndim, 2)).tolist() if ndim else []
 
 
 def _inside(pairs, shape):
