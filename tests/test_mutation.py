@@ -30,6 +30,8 @@ _COUNTED = "NumPy counts bools as integers"
 _SAME_SHAPE = "a reshape to the shape that is already there: only time is lost"
 EQUIVALENT = {
     "matmul.a": {"_row(a_shape) -> a_shape": "summing down to (k,), or to (1, k) and then reshaping, is the same"},
+    "matmul.b": {"len(b_shape) -> b_shape": "one product for each matrix of a batch, and their sum: only time is lost"},
+    "pad.x": {"any(pair) -> pair": "an axis that was not padded is scattered onto itself: only time is lost"},
     "max.x": {"chosen * 1.0 -> chosen": _COUNTED, "chosen * 1.0 -> chosen / 1.0": _COUNTED},
     "min.x": {"chosen * 1.0 -> chosen": _COUNTED, "chosen * 1.0 -> chosen / 1.0": _COUNTED},
     "pow.a": {
