@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from cases import CASES, conv
+from cases import CASES, TORCH, conv, pool
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +14,7 @@ from tinyae.errors import DtypeError, SettingError, ShapeError
 from tinyae.ops import conv as module
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")  # PyTorch's, of a copy that it makes
-SAID = sorted(name for name, said in conv.TORCH.items() if said)
+SAID = sorted(name for name, said in {**conv.TORCH, **pool.TORCH}.items() if said)
 
 
 def dot(a, b):
@@ -45,7 +45,7 @@ def test_torch(name, data):
     arrays, settings = CASES[name](data.draw)
     if any(x.size == 0 for x in arrays) and name in ("unfold", "fold"):
         return  # PyTorch refuses them; `test_ops.py` has them
-    agree(lambda *xs: OPS[name](*xs, **settings), lambda torch, *xs: conv.TORCH[name](torch, *xs, **settings), arrays)
+    agree(lambda *xs: OPS[name](*xs, **settings), lambda torch, *xs: TORCH[name](torch, *xs, **settings), arrays)
 
 
 def test_torch_on_ties(rng):
@@ -379,10 +379,11 @@ def test_settings_may_come_from_numpy(rng):
 
 
 def test_messages_say_what_to_do():
-    """The last sentence tells it."""
-    for error, name, arrays, settings in conv.BAD:
+    """The first word names the op, the last sentence tells it."""
+    for error, name, arrays, settings in conv.BAD + pool.BAD:
         with pytest.raises(error) as caught:
             OPS[name](*arrays, **settings)
-        last = re.search(r".*\. ([A-Z][a-z]+) .*\.$", str(caught.value))
+        text = str(caught.value)
+        last = re.search(r".*\. ([A-Z][a-z]+) .*\.$", text)
         verbs = {"Change", "Channels", "For", "Give", "It", "Leave", "Pad", "Reshape"}
-        assert last and last[1] in verbs, str(caught.value)
+        assert last and last[1] in verbs and text.startswith(f"{name}: "), text

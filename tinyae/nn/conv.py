@@ -13,7 +13,8 @@ import math
 
 from .. import ops
 from ..errors import SettingError
-from ..ops.conv import _MODES, _check_half, _geometry, _ints, _shortened
+from ..ops.conv import _geometry, _ints, _shortened
+from ..ops.pool import _MODES, _check_half
 from .init import as_rng, initialise
 from .layers import _size
 from .module import Module, Parameter
