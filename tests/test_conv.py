@@ -13,7 +13,6 @@ from tinyae import OPS, Tensor, grad, gradcheck, ops
 from tinyae.errors import DtypeError, SettingError, ShapeError
 from tinyae.ops import conv as module
 
-pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")  # PyTorch's, of a copy that it makes
 SAID = sorted(name for name, said in {**conv.TORCH, **pool.TORCH}.items() if said)
 
 
@@ -114,38 +113,6 @@ def test_upsampling_by_hand():
 
 
 # -- one axis -------------------------------------------------------------------------------------------------------
-
-
-def row_settings(data, transposed):
-    """The operands and settings of a convolution along one axis, from those along two."""
-    (x, w, *b), settings = CASES["conv_transpose2d" if transposed else "conv2d"](data.draw)
-    second = lambda v: v if isinstance(v, (int, str)) else v[1]  # noqa: E731
-    flat = {k: second(v) for k, v in settings.items() if k not in ("padding", "groups")}
-    pads = settings["padding"]
-    flat["padding"] = (pads[1],) if isinstance(pads, tuple) and isinstance(pads[1], tuple) else second(pads)
-    return [x[..., :1, :], w[..., :1, :], *b], {**flat, "groups": settings["groups"]}
-
-
-@pytest.mark.parametrize("transposed", [False, True])
-@given(data=st.data())
-def test_one_axis(transposed, data):
-    """Value by the definition, two derivatives, and PyTorch's numbers."""
-    (x, w, *b), settings = row_settings(data, transposed)
-    name = "conv_transpose" if transposed else "conv"
-    function = getattr(ops, f"{name}1d")
-    wide = {k: v if k in ("groups",) or v in ("same", "valid") else (1 if k in ("stride", "dilation") else 0, v)
-            for k, v in settings.items()}  # fmt: skip
-    if isinstance(settings["padding"], tuple):
-        wide["padding"] = ((0, 0), *settings["padding"])
-    arrays = [x[..., 0, :], w[..., 0, :], *b]
-    y = function(*arrays, **settings)
-    np.testing.assert_allclose(y, conv.TRUTH[f"{name}2d"](x, w, *b, **wide)[..., 0, :], rtol=1e-12, atol=1e-13)
-    gradcheck(lambda *xs: function(*xs, **settings), *arrays, order=2, directions=1)
-    narrow = [a.astype(np.float32) for a in arrays]
-    assert function(*narrow, **settings).dtype == np.float32
-    if not isinstance(settings["padding"], tuple) and x.ndim <= 4:
-        same = lambda torch, *xs: getattr(torch.nn.functional, f"{name}1d")(*xs, **settings)  # noqa: E731
-        agree(lambda *xs: function(*xs, **settings), same, arrays)
 
 
 def test_a_bias_of_none_is_none_along_one_axis(rng):

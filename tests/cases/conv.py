@@ -12,7 +12,7 @@ from tinyae.errors import SettingError, ShapeError
 from .arrays import laid_out, row_into, values
 
 
-ROWS, TRUTH, TORCH = {}, {}, {}
+ROWS, COMPOSED, TRUTH, TORCH = {}, {}, {}, {}
 row = row_into(ROWS)
 
 
@@ -201,6 +201,45 @@ TRUTH |= {
 }  # fmt: skip
 
 
+# -- along one axis: the same, where the other has length 1 ---------------------------------------------------------
+
+
+def along_one(draw, row):
+    """The last axis of what row draws."""
+    second = lambda v: v[1] if isinstance(v, (tuple, list)) else v  # noqa: E731
+    (x, weight, *bias), settings = row(draw)
+    pads = second(settings["padding"])
+    flat = {name: value if name == "groups" else second(value) for name, value in settings.items()}
+    return [x[..., 0, :], weight[..., 0, :], *bias], {**flat, "padding": (pads,) if isinstance(pads, tuple) else pads}
+
+
+def conv1d_row(draw):
+    return along_one(draw, conv2d_row)
+
+
+def conv_transpose1d_row(draw):
+    return along_one(draw, conv_transpose2d_row)
+
+
+def _in_two(truth):
+    def one(x, weight, *bias, stride, dilation, padding, **settings):
+        if isinstance(padding, str):
+            pass
+        elif isinstance(padding, tuple):
+            padding = ((0, 0), *padding)
+        else:
+            padding = (0, padding)
+        if "output_padding" in settings:
+            settings["output_padding"] = (0, settings["output_padding"])
+        settings |= {"stride": (1, stride), "dilation": (1, dilation), "padding": padding}
+        return truth(x[..., None, :], weight[..., None, :], *bias, **settings)[..., 0, :]
+
+    return one
+
+
+TRUTH |= {"conv1d": _in_two(_conv2d), "conv_transpose1d": _in_two(_conv_transpose2d)}
+
+
 # -- as PyTorch says it ---------------------------------------------------------------------------------------------
 
 
@@ -215,30 +254,30 @@ def _padded(torch, x, kernel, padding, dilation):
     return torch.nn.functional.pad(x, (left, right, top, bottom))
 
 
-def _torch_conv2d(torch, x, weight, *bias, padding, **settings):
-    samples, kernel = x.shape[:-3], weight.shape[2:]
-    if isinstance(padding, str) or not isinstance(two(padding)[0], tuple):
-        padding = padding if isinstance(padding, str) else two(padding)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Using padding='same'")  # for an even kernel it copies x, and says so
-            y = torch.nn.functional.conv2d(_flat(x, 3), weight, *bias, padding=padding, **settings)
-    else:
-        padded = _padded(torch, _flat(x, 3), kernel, padding, settings["dilation"])
-        y = torch.nn.functional.conv2d(padded, weight, *bias, **settings)
-    return y.reshape(*samples, *y.shape[1:])
+def _torch_conv(torch, x, weight, *bias, padding, **settings):
+    """Along as many axes as the weight has after its channels."""
+    n, flat = weight.ndim - 2, _flat(x, weight.ndim - 1)
+    function = getattr(torch.nn.functional, f"conv{n}d")
+    if isinstance(padding, tuple) and isinstance(padding[0], tuple):  # which PyTorch does not know
+        ends = [end for pair in reversed(padding) for end in pair]
+        flat, padding = torch.nn.functional.pad(flat, ends), 0
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using padding='same'")  # for an even kernel it copies x, and says so
+        y = function(flat, weight, *bias, padding=padding, **settings)
+    return y.reshape(*x.shape[: -n - 1], *y.shape[1:])
 
 
-def _torch_conv_transpose2d(torch, x, weight, *bias, padding, output_padding, **settings):
-    samples, (top, left) = x.shape[:-3], two(padding)
-    if isinstance(top, tuple):
-        y = torch.nn.functional.conv_transpose2d(_flat(x, 3), weight, **settings)
-        extra = [-(p[1] - e) for p, e in zip(padding, output_padding)]
-        y = torch.nn.functional.pad(y, (-left[0], extra[1], -top[0], extra[0]))
-        y = y + bias[0][:, None, None] if bias else y
+def _torch_conv_transpose(torch, x, weight, *bias, padding, output_padding, **settings):
+    n, flat = weight.ndim - 2, _flat(x, weight.ndim - 1)
+    function = getattr(torch.nn.functional, f"conv_transpose{n}d")
+    if isinstance(padding, tuple) and isinstance(padding[0], tuple):
+        extra = output_padding if isinstance(output_padding, tuple) else (output_padding,)
+        ends = [end for (before, after), e in reversed(list(zip(padding, extra))) for end in (-before, e - after)]
+        y = torch.nn.functional.pad(function(flat, weight, **settings), ends)
+        y = y + bias[0].reshape(-1, *[1] * n) if bias else y
     else:
-        settings |= {"padding": (top, left), "output_padding": output_padding}
-        y = torch.nn.functional.conv_transpose2d(_flat(x, 3), weight, *bias, **settings)
-    return y.reshape(*samples, *y.shape[1:])
+        y = function(flat, weight, *bias, padding=padding, output_padding=output_padding, **settings)
+    return y.reshape(*x.shape[: -n - 1], *y.shape[1:])
 
 
 def _torch_unfold(torch, x, *, kernel_size, stride, padding, dilation):
@@ -257,8 +296,13 @@ def _torch_fold(torch, x, *, output_size, kernel_size, stride, padding, dilation
 
 
 TORCH |= {
-    "conv2d": _torch_conv2d, "conv_transpose2d": _torch_conv_transpose2d, "unfold": _torch_unfold,
+    "conv2d": _torch_conv, "conv_transpose2d": _torch_conv_transpose, "unfold": _torch_unfold,
     "fold": _torch_fold, "_conv2d_weight": None,
+}  # fmt: skip
+
+
+COMPOSED |= {
+    "conv1d": (conv1d_row, _torch_conv), "conv_transpose1d": (conv_transpose1d_row, _torch_conv_transpose),
 }  # fmt: skip
 
 
