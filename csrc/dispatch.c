@@ -165,10 +165,11 @@ int tae_unary(int op, int dtype, int64_t n, const void *x, void *out, double par
     RUN(unary(op, n, x, out, param));
 }
 
-int tae_unary_backward(int op, int dtype, int64_t n, const void *g, const void *kept, void *out, double param) {
+int tae_unary_backward(int op, int dtype, int64_t n, const void *g, int64_t g_step, const void *kept, void *out,
+                       double param) {
     MINE(is_unary(op) && is_dtype(dtype));
-    NEED(fits(dtype, n, 1, 1) && (n == 0 || (g && kept && out)));
-    RUN(unary_backward(op, n, g, kept, out, param));
+    NEED(fits(dtype, n, 1, 1) && (n == 0 || (g && kept && out)) && (g_step == 0 || g_step == 1));
+    RUN(unary_backward(op, n, g, g_step, kept, out, param));
 }
 
 int tae_binary(int op, int dtype, int64_t n, const void *a, int64_t a_step, const void *b, int64_t b_step, void *out) {

@@ -85,7 +85,7 @@ void tae_parallel(int64_t tasks, tae_task *task, void *context);
  * the contracts are those of tinyae.h.  Arrays are void * so that float and double share one struct. */
 typedef struct {
     void (*unary)(int op, int64_t n, const void *x, void *out, double param);
-    void (*unary_backward)(int op, int64_t n, const void *g, const void *kept, void *out, double param);
+    void (*unary_backward)(int op, int64_t n, const void *g, int64_t g_step, const void *kept, void *out, double param);
     void (*binary)(int op, int64_t n, const void *a, int64_t a_step, const void *b, int64_t b_step, void *out);
     void (*sum)(int64_t outer, int64_t n, int64_t inner, const void *x, void *out);
     void (*softmax)(int64_t rows, int64_t n, const void *x, void *out);

@@ -60,8 +60,10 @@ int tae_unary_keeps_y(int op);
 /* out[i] = f(x[i]).  `param` is the slope of leaky_relu and the alpha of elu, else unused.  In place: out == x. */
 int tae_unary(int op, int dtype, int64_t n, const void *x, void *out, double param);
 
-/* out[i] = g[i] f'(x[i]), from the kept x or y.  In place: out == g or out == kept. */
-int tae_unary_backward(int op, int dtype, int64_t n, const void *g, const void *kept, void *out, double param);
+/* out[i] = g[i g_step] f'(x[i]), from the kept x or y.  A step is 1 (an array) or 0 (one value).  In place: out == g
+ * where its step is 1, or out == kept. */
+int tae_unary_backward(int op, int dtype, int64_t n, const void *g, int64_t g_step, const void *kept, void *out,
+                       double param);
 
 /* out[i] = a[i a_step] op b[i b_step] for add, subtract, multiply, divide.  A step is 1 (an array) or 0 (one value).
  * In place: out == a or out == b where that step is 1. */

@@ -23,7 +23,10 @@ needs_c = pytest.mark.skipif(not IN_C, reason="the backend is NumPy: there is no
 if IN_C:
     from tinyae._kernels import ffi, lib
 
-UNARY = ["elu", "exp", "gelu", "leaky_relu", "log", "relu", "sigmoid", "silu", "softplus", "sqrt", "square", "tanh"]
+UNARY = [
+    "elu", "erf", "erfc", "exp", "expm1", "gelu", "leaky_relu", "log", "log1p", "relu", "rsqrt", "sigmoid", "silu",
+    "softplus", "sqrt", "square", "tanh",
+]  # fmt: skip
 SETTINGS = {"elu": {"alpha": 0.5}, "leaky_relu": {"slope": 0.2}}
 
 
@@ -146,7 +149,7 @@ def test_the_library_names_what_it_has():
     assert set(kernels.FORWARD) == {*UNARY, "matmul", "linear", "sum", "softmax", "log_softmax", "logsumexp"}
     assert set(kernels.BACKWARD) == {(name, "x") for name in (*UNARY, "softmax", "log_softmax")}
     keeps_y = [name for op, name in enumerate(kernels._names(lib.tae_unary_name)) if lib.tae_unary_keeps_y(op)]
-    assert sorted(keeps_y) == ["elu", "exp", "leaky_relu", "relu", "sigmoid", "sqrt", "tanh"]
+    assert sorted(keeps_y) == ["elu", "exp", "leaky_relu", "relu", "rsqrt", "sigmoid", "sqrt", "tanh"]
     for past in (-1, len(UNARY), 2**31 - 1, -(2**31)):
         assert lib.tae_unary_name(past) == lib.tae_binary_name(past) == lib.tae_isa_name(past) == ffi.NULL
         assert lib.tae_unary_keeps_y(past) == -1
@@ -385,8 +388,8 @@ def test_misuse_of_the_c_api_returns_a_status_and_writes_nothing():
             (lib.tae_unary, ops, 0, 8, p, q, 0.0),
             (lib.tae_unary, -1, 0, 8, p, q, 0.0),
             (lib.tae_unary, 0, 2, 8, p, q, 0.0),
-            (lib.tae_unary_backward, ops, 0, 8, p, p, q, 0.0),
-            (lib.tae_unary_backward, 0, -1, 8, p, p, q, 0.0),
+            (lib.tae_unary_backward, ops, 0, 8, p, 1, p, q, 0.0),
+            (lib.tae_unary_backward, 0, -1, 8, p, 1, p, q, 0.0),
             (lib.tae_binary, 4, 0, 8, p, 1, p, 1, q),
             (lib.tae_binary, 0, 2, 8, p, 1, p, 1, q),
             (lib.tae_sum, 2, 2, 2, 2, p, q),
@@ -400,8 +403,13 @@ def test_misuse_of_the_c_api_returns_a_status_and_writes_nothing():
         ],
         bad: [
             *((lib.tae_unary, 0, 0, *rest, 0.0) for rest in ((-1, p, q), (huge, p, q), (8, null, q), (8, p, null))),
-            *((lib.tae_unary_backward, 0, 0, 8, *three, 0.0) for three in ((null, p, q), (p, null, q), (p, p, null))),
-            (lib.tae_unary_backward, 0, 0, -8, p, p, q, 0.0),
+            *(
+                (lib.tae_unary_backward, 0, 0, 8, g, step, kept, out, 0.0)
+                for g, kept, out in ((null, p, q), (p, null, q), (p, p, null))
+                for step in (0, 1)
+            ),
+            *((lib.tae_unary_backward, 0, 0, 8, p, step, p, q, 0.0) for step in (-1, 2)),
+            (lib.tae_unary_backward, 0, 0, -8, p, 1, p, q, 0.0),
             *((lib.tae_binary, 0, 0, 8, p, a, p, b, q) for a, b in ((2, 1), (1, 2), (-1, 1), (1, -1))),
             *((lib.tae_binary, 0, 0, 8, a, 1, b, 1, c) for a, b, c in ((null, p, q), (p, null, q), (p, p, null))),
             (lib.tae_binary, 0, 0, -8, p, 1, p, 1, q),

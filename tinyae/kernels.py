@@ -401,9 +401,12 @@ def _unary_backward(op):
     def backward(g, kept, param=0.0):
         if (code := _common(g, kept)) is None:
             return None
+        step = 1
+        if g.flags.num & _DENSE != _DENSE and not any(g.strides):  # one value, spread by a mean: C repeats it
+            g, step = g.reshape(-1)[:1], 0
         g, kept = _dense(g), _dense(kept)
-        out = np.empty(g.shape, g.dtype)
-        return None if run(op, code, g.size, _from(g), _from(kept), _from(out), param) else out
+        out = np.empty(kept.shape, kept.dtype)
+        return None if run(op, code, kept.size, _from(g), step, _from(kept), _from(out), param) else out
 
     return backward
 
