@@ -26,6 +26,17 @@ NORMAL = {
 }
 
 
+SPECIAL = {  # with settings, name by name: the bound of a uniform one, the deviation of a normal one
+    ("variance_scaling", ("scale", 2.0), ("mode", "fan_out")): np.sqrt(6 / FAN_OUT),
+    ("variance_scaling", ("mode", "fan_avg"), ("distribution", "normal")): np.sqrt(2 / (FAN_IN + FAN_OUT)),
+    ("glorot_uniform", ("gain", 3.0)): 3 * UNIFORM["glorot_uniform"],
+    ("glorot_normal", ("gain", 3.0)): 3 * NORMAL["glorot_normal"],
+    ("he_uniform", ("gain", 1.0)): np.sqrt(3 / FAN_IN),
+    ("he_uniform", ("mode", "fan_out")): np.sqrt(6 / FAN_OUT),
+    ("he_normal", ("gain", 0.5), ("mode", "fan_out")): 0.5 * np.sqrt(1 / FAN_OUT),
+}
+
+
 @pytest.mark.parametrize("name", sorted(UNIFORM))
 def test_uniform_ones_fill_their_interval(name):
     x, bound = init.initialise(name, SHAPE, 0, "float64"), UNIFORM[name]
@@ -40,6 +51,67 @@ def test_normal_ones_have_their_deviation(name):
     assert abs(x.mean()) < 4 * std / np.sqrt(x.size)
     assert abs(x.std() / std - 1) < 0.01
     assert abs(np.mean((x / std) ** 4) - 3) < 0.1  # a normal distribution's, not a uniform one's 1.8
+
+
+@pytest.mark.parametrize("case", sorted(SPECIAL), ids=str)
+def test_settings(case):
+    name, *settings = case
+    x = getattr(init, name)(SHAPE, init.as_rng(0), "float64", **dict(settings))
+    if "normal" in str(case):
+        assert abs(x.std() / SPECIAL[case] - 1) < 0.01 and np.abs(x).max() > 3 * SPECIAL[case]
+    else:
+        assert 0.999 * SPECIAL[case] < np.abs(x).max() <= SPECIAL[case]
+
+
+def test_fans_of_kernels():
+    """(out, in, height, width): an output adds up in * 6 inputs, an input reaches out * 6 outputs."""
+    shape = (40, 20, 2, 3)
+    for name, bound in [("lecun_uniform", np.sqrt(3 / 120)), ("glorot_uniform", np.sqrt(6 / 360)),
+                        ("pytorch_linear", np.sqrt(1 / 120))]:  # fmt: skip
+        assert 0.995 * bound < np.abs(init.initialise(name, shape, 0, "float64")).max() <= bound, name
+    kernel = init.initialise("orthogonal", (5, 2, 3), 0, "float64")
+    assert kernel.shape == (5, 2, 3)
+    np.testing.assert_allclose(kernel.reshape(5, 6) @ kernel.reshape(5, 6).T, np.eye(5), atol=1e-12)
+
+
+def test_gain():
+    assert init.gain("relu") == np.sqrt(2) and init.gain("tanh") == 5 / 3 and init.gain("selu") == 0.75
+    assert init.gain("linear") == init.gain("sigmoid") == init.gain("identity") == 1
+    assert init.gain("leaky_relu", 0.5) == np.sqrt(2 / 1.25)
+    with pytest.raises(SettingError, match="gain: activation='gelu'. Give one of identity, leaky_relu"):
+        init.gain("gelu")
+
+
+def test_the_identity():
+    assert init.initialise("eye", (2, 3)).tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert init.identity((2, 2), gain=0.5).tolist() == [[0.5, 0], [0, 0.5]]
+    kernel = init.initialise("dirac", (3, 2, 3, 3))
+    x = np.random.default_rng(0).standard_normal((2, 5, 5))
+    places = [(i, j) for i in range(3) for j in range(3)]
+    y = sum(np.einsum("oc,chw->ohw", kernel[:, :, i, j], x[:, i : i + 3, j : j + 3]) for i, j in places)
+    assert np.array_equal(y, np.concatenate([x[:, 1:-1, 1:-1], np.zeros((1, 3, 3))]))
+    for name, shape in [("identity", (2, 2, 1)), ("identity", (2,)), ("dirac", (2, 2))]:
+        with pytest.raises(ShapeError, match=name):
+            init.initialise(name, shape)
+
+
+def test_sparse():
+    x = init.initialise("sparse", (50, 200), 0, "float64")
+    assert ((x != 0).sum(axis=0) == 5).all(), "five of fifty, in every unit"
+    assert abs(x[x != 0].std() / 0.01 - 1) < 0.1 and len(set(map(tuple, (x != 0).T))) > 150
+    assert (init.sparse((7, 3), init.as_rng(0), sparsity=0.5) != 0).sum() == 4 * 3  # 3.5 zeros are 3
+    for sparsity in (0, 1):
+        assert (init.sparse((7, 3), init.as_rng(0), sparsity=sparsity) == 0).all() == sparsity
+    with pytest.raises(ShapeError, match="sparse"):
+        init.initialise("sparse", (3,))
+    with pytest.raises(SettingError, match="sparsity=2"):
+        init.sparse((3, 3), init.as_rng(0), sparsity=2)
+
+
+@pytest.mark.parametrize("bad", [{"scale": 0}, {"mode": "fan"}, {"distribution": "cauchy"}])
+def test_variance_scaling_refuses(bad):
+    with pytest.raises(SettingError, match="variance_scaling: scale="):
+        init.variance_scaling((3, 3), init.as_rng(0), **bad)
 
 
 def test_truncated_normal():
@@ -75,17 +147,24 @@ def test_constants():
 
 @pytest.mark.parametrize("name", sorted(init.INITIALISERS))
 def test_same_seed_same_bits_in_both_dtypes(name):
-    a, b, wide = (init.initialise(name, (6, 5), 3, dtype) for dtype in ("float32", np.float32, np.float64))
-    assert a.shape == (6, 5) and a.dtype == np.float32 and wide.dtype == np.float64
+    shape = (6, 5, 3) if name == "dirac" else (6, 5)
+    a, b, wide = (init.initialise(name, shape, 3, dtype) for dtype in ("float32", np.float32, np.float64))
+    assert a.shape == shape and a.dtype == np.float32 and wide.dtype == np.float64
     assert np.array_equal(a, b) and np.array_equal(a, wide.astype(np.float32))
     assert a.flags.writeable and a.flags.c_contiguous
-    other = init.initialise(name, (6, 5), 4)
-    assert np.array_equal(a, other) == (name in ("zeros", "ones", "constant"))
+    other = init.initialise(name, shape, 4)
+    assert np.array_equal(a, other) == (name in ("zeros", "ones", "constant", "identity", "eye", "dirac"))
 
 
 def test_names_are_the_functions():
-    assert all(getattr(init, name) is function for name, function in init.INITIALISERS.items())
-    assert {*UNIFORM, *NORMAL, "truncated_normal", "orthogonal", "zeros", "ones", "constant"} == set(init.INITIALISERS)
+    others = {"eye": init.identity, "torch": init.pytorch_linear, "xavier_uniform": init.glorot_uniform,
+              "xavier_normal": init.glorot_normal, "kaiming_uniform": init.he_uniform,
+              "kaiming_normal": init.he_normal}  # fmt: skip
+    for name, function in init.INITIALISERS.items():
+        assert function is (others[name] if name in others else getattr(init, name))
+    tested = {*UNIFORM, *NORMAL, *others, "truncated_normal", "orthogonal", "zeros", "ones", "constant", "identity",
+              "dirac", "sparse", "variance_scaling"}  # fmt: skip
+    assert tested == set(init.INITIALISERS)
 
 
 def test_fans():
