@@ -25,6 +25,16 @@ def softmax(x):
 
 
 # name -> (operands from (rng, shape), the formula). Operands are such that nothing here needs care.
+def cosine(a, b):
+    return (a * b).sum(axis=-1) / np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
+
+
+def apart(r, s):
+    """Operands whose differences stay away from 0 and from +-1."""
+    x = r.normal(size=s)
+    return x + r.choice([-1, 1], s) * np.where(r.random(s) < 0.5, r.uniform(0.1, 0.9, s), r.uniform(1.1, 3, s)), x
+
+
 CASES = {
     "mse": (lambda r, s: (r.normal(size=s), r.normal(size=s)), lambda a, b: (a - b) ** 2),
     "bce": (
@@ -34,6 +44,19 @@ CASES = {
     "bce_with_logits": (
         lambda r, s: (r.normal(size=s) * 3, r.uniform(0, 1, s)),
         lambda z, x: x * np.log1p(np.exp(-z)) + (1 - x) * np.log1p(np.exp(z)),
+    ),
+    "l1": (apart, lambda a, b: np.abs(a - b)),
+    "huber": (apart, lambda a, b: np.where(np.abs(a - b) <= 1, (a - b) ** 2 / 2, np.abs(a - b) - 0.5)),
+    "smooth_l1": (apart, lambda a, b: np.where(np.abs(a - b) < 1, (a - b) ** 2 / 2, np.abs(a - b) - 0.5)),
+    "log_cosh": (lambda r, s: (r.normal(size=s), r.normal(size=s)), lambda a, b: np.log(np.cosh(a - b))),
+    "cosine_distance": (lambda r, s: (r.normal(size=s), r.normal(size=s)), lambda a, b: 1 - cosine(a, b)),
+    "kl_div": (
+        lambda r, s: (np.log(softmax(r.normal(size=s))), softmax(r.normal(size=s))),
+        lambda log_q, p: p * np.log(p / np.exp(log_q)),
+    ),
+    "nll": (
+        lambda r, s: (np.log(softmax(r.normal(size=s))), softmax(r.normal(size=s))),
+        lambda log_p, p: -(p * log_p).sum(axis=-1),
     ),
     "cross_entropy": (
         lambda r, s: (r.normal(size=s) * 3, softmax(r.normal(size=s))),
@@ -48,6 +71,7 @@ CASES = {
         lambda mu, v: 0.5 * (np.exp(v) + mu**2 - 1 - v),
     ),
 }
+ROWS = ("cosine_distance", "cross_entropy", "nll")  # a term per row, not per element
 each_loss = pytest.mark.parametrize("name", sorted(CASES))
 
 
@@ -58,9 +82,9 @@ def test_formula(rng, name, reduction, shape):
     operands, formula = CASES[name]
     arrays = operands(rng, shape)
     terms = formula(*arrays)
-    if name == "cross_entropy" and shape == (5,) and reduction == "batch":
+    if name in ROWS and shape == (5,) and reduction == "batch":
         with pytest.raises(ShapeError):  # one sample, no batch
-            nn.cross_entropy(*arrays, reduction="batch")
+            getattr(nn, name)(*arrays, reduction="batch")
         return
     loss = getattr(nn, name)(*map(Tensor, arrays), reduction=reduction)
     assert type(loss) is Tensor and loss.dtype == np.float64
@@ -173,6 +197,232 @@ def test_cross_entropy_needs_classes():
         nn.cross_entropy(1.0, 0)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("name", ["cross_entropy", "nll"])
+def test_label_smoothing_and_ignored_classes(rng, name, smoothing):
+    scores, labels = np.log(softmax(rng.normal(size=(6, 4)))), np.array([2, -100, 0, 1, -100, 3])
+    settings = {"ignore_index": -100} | ({"label_smoothing": smoothing} if name == "cross_entropy" else {})
+    if name == "nll" and smoothing:
+        return
+    kept = labels >= 0
+    mixed = (1 - smoothing) * np.eye(4)[labels[kept]] + smoothing / 4
+    terms = np.zeros(6)
+    terms[kept] = -(mixed * scores[kept]).sum(axis=-1)
+    expected = {"none": terms, "sum": terms.sum(), "mean": terms.sum() / 4, "batch": terms.sum() / 6}
+    for reduction in REDUCTIONS:
+        loss = getattr(nn, name)(scores, labels, reduction=reduction, **settings)
+        np.testing.assert_allclose(loss, expected[reduction], rtol=1e-12)
+    mask = np.array([True, True, False, True, True, True])
+    for either in (mask, Tensor(mask)):
+        loss = getattr(nn, name)(scores, Tensor(labels), mask=either, **settings)
+        np.testing.assert_allclose(loss, terms[kept & mask].mean(), rtol=1e-12)
+    gradcheck(lambda z: getattr(nn, name)(z, labels, **settings), scores, order=2)
+    if name == "cross_entropy":
+        mixed = (1 - smoothing) * (p := softmax(rng.normal(size=(6, 4)))) + smoothing / 4
+        loss = nn.cross_entropy(scores, p, label_smoothing=smoothing)
+        np.testing.assert_allclose(loss, -(mixed * scores).sum(axis=-1).mean(), rtol=1e-12)
+
+
+def test_class_weights_are_weights_of_the_targets(rng):
+    logits, labels, w = rng.normal(size=(6, 3)), rng.integers(0, 3, 6), np.array([1.0, 5.0, 0.5])
+    terms = -np.log(softmax(logits))[np.arange(6), labels]
+    expected = (w[labels] * terms).sum() / w[labels].sum()
+    np.testing.assert_allclose(nn.cross_entropy(logits, labels, weight=w[labels]), expected, rtol=1e-12)
+
+
+def test_cross_entropy_checks_its_settings():
+    for bad in (-0.1, 1.1, np.nan):
+        with pytest.raises(SettingError, match="label_smoothing"):
+            nn.cross_entropy(np.zeros((2, 3)), [0, 1], label_smoothing=bad)
+    with pytest.raises(SettingError, match="cross_entropy: ignore_index=0 needs class numbers"):
+        nn.cross_entropy(np.zeros((2, 3)), np.zeros((2, 3)), ignore_index=0)
+    with pytest.raises(ShapeError, match="nothing to average"):
+        nn.cross_entropy(np.zeros((2, 3)), [1, 1], ignore_index=1)
+
+
+# -- settings of single losses --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bound", [0.5, 1.0, 3.0])
+def test_huber_and_smooth_l1(rng, bound):
+    a, b = rng.normal(size=(5, 4)) * 3, rng.normal(size=(5, 4))
+    d = np.abs(a - b)
+    terms = np.where(d <= bound, d**2 / 2, bound * (d - bound / 2))
+    np.testing.assert_allclose(nn.huber(a, b, delta=bound, reduction="none"), terms, rtol=1e-12)
+    np.testing.assert_allclose(nn.smooth_l1(a, b, beta=bound, reduction="none"), terms / bound, rtol=1e-12)
+    a[:, 0] = b[:, 0]
+    gradcheck(lambda a: nn.huber(a, b, delta=bound), a)  # its slope has no jump, at the bound neither
+
+
+@pytest.mark.parametrize("bad", [0, -1.0, np.inf, np.nan])
+def test_bounds_are_checked(bad):
+    with pytest.raises(SettingError, match="huber: delta="):
+        nn.huber([0.0], [0.0], delta=bad)
+    with pytest.raises(SettingError, match="smooth_l1: beta="):
+        nn.smooth_l1([0.0], [0.0], beta=bad)
+
+
+def test_l1_is_flat_where_it_is_0():
+    x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    nn.l1(x, [1.0, 0.0, 4.0], reduction="sum").backward()
+    assert x.grad.tolist() == [0, 1, -1]
+
+
+def test_log_cosh_far_away():
+    d = Tensor(np.array([1e4, -1e4, 0.0]), requires_grad=True)
+    loss = nn.log_cosh(d, np.zeros(3), reduction="none")
+    np.testing.assert_allclose(loss.data, [1e4 - np.log(2), 1e4 - np.log(2), 0], atol=1e-15)
+    loss.sum().backward()
+    np.testing.assert_allclose(d.grad.data, [1, -1, 0])
+
+
+def test_cosine_distance_of_special_directions():
+    a = np.array([[1.0, 0.0], [3.0, 4.0], [1.0, 1.0], [0.0, 0.0]])
+    b = np.array([[0.0, 2.0], [6.0, 8.0], [-1.0, -1.0], [1.0, 0.0]])
+    np.testing.assert_allclose(nn.cosine_distance(a, b, reduction="none"), [1, 0, 2, 1], atol=1e-15)
+    zero = Tensor(a, requires_grad=True)
+    nn.cosine_distance(zero, b).backward()
+    assert np.isfinite(zero.grad.data).all()
+    with pytest.raises(ShapeError, match="0-d"):
+        nn.cosine_distance(1.0, 2.0)
+
+
+def test_pos_weight(rng):
+    z, x, w = rng.normal(size=(5, 3)) * 3, rng.uniform(0, 1, (5, 3)), np.array([0.5, 1.0, 4.0])
+    p = 1 / (1 + np.exp(-z))
+    terms = -w * x * np.log(p) - (1 - x) * np.log(1 - p)
+    np.testing.assert_allclose(nn.bce_with_logits(z, x, pos_weight=w, reduction="none"), terms, rtol=1e-10)
+    np.testing.assert_allclose(nn.bce_with_logits(z, x, pos_weight=1), nn.bce_with_logits(z, x), rtol=1e-12)
+    gradcheck(lambda z, x: nn.bce_with_logits(z, x, pos_weight=w), z, x, order=2)
+    assert nn.bce_with_logits(Tensor(z, dtype=np.float32), x, pos_weight=w).dtype == np.float32
+    extreme = nn.bce_with_logits(np.array([1e4, -1e4]), np.array([1.0, 0.0]), pos_weight=3.0)
+    assert extreme == 0
+    with pytest.raises(ShapeError, match=r"pos_weight \(2,\) does not broadcast to \(5, 3\)"):
+        nn.bce_with_logits(z, x, pos_weight=[1.0, 2.0])
+
+
+def test_kl_div_where_a_probability_is_0():
+    p = Tensor(np.array([0.5, 0.5, 0.0, 0.0]), requires_grad=True)
+    log_q = Tensor(np.log(np.array([0.25, 0.5, 0.25, 1.0])) + [0, 0, 0, -np.inf], requires_grad=True)
+    loss = nn.kl_div(log_q, p, reduction="sum")
+    np.testing.assert_allclose(loss.item(), 0.5 * np.log(2), rtol=1e-12)
+    loss.backward()
+    np.testing.assert_allclose(log_q.grad.data, [-0.5, -0.5, 0, 0])
+    assert np.isfinite(p.grad.data).all()
+
+
+def test_kl_div_of_logarithms(rng):
+    log_q, p = (softmax(rng.normal(size=(4, 3))) for _ in range(2))
+    log_q = np.log(log_q)
+    a, b = nn.kl_div(log_q, p, reduction="batch"), nn.kl_div(log_q, np.log(p), log_target=True, reduction="batch")
+    np.testing.assert_allclose(a, b, rtol=1e-12)
+    gradcheck(lambda a, b: nn.kl_div(a, b, log_target=True), log_q, np.log(p), order=2)
+
+
+# -- weights and masks ----------------------------------------------------------------------------------------------
+
+
+@each_loss
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("which", ["weight", "mask", "both"])
+def test_weights_and_masks(rng, name, reduction, which):
+    """Against the formula: the mean is sum(w t) / sum(w), a mask being a weight of 0 and 1."""
+    loss, (operands, formula) = getattr(nn, name), CASES[name]
+    arrays = operands(rng, (5, 4, 3))
+    terms = formula(*arrays)
+    for shape in (terms.shape, terms.shape[-1:], (5, *[1] * (terms.ndim - 1))):
+        weight, mask = rng.uniform(0.1, 2, shape), rng.random(shape) < 0.6
+        mask.flat[0] = True
+        w = np.broadcast_to({"weight": weight, "mask": mask, "both": weight * mask}[which], terms.shape)
+        settings = {"weight": weight, "mask": mask} if which == "both" else {which: locals()[which]}
+        expected = {"none": w * terms, "sum": (w * terms).sum(), "mean": (w * terms).sum() / w.sum(),
+                    "batch": (w * terms).sum() / 5}[reduction]  # fmt: skip
+        made = loss(*map(Tensor, arrays), reduction=reduction, **settings)
+        np.testing.assert_allclose(made.data, expected, rtol=1e-10, atol=1e-12)
+        as_tensors = {k: Tensor(v) for k, v in settings.items()}
+        assert np.array_equal(loss(*arrays, reduction=reduction, **as_tensors).data, made.data)
+
+
+@each_loss
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_what_is_masked_is_not_read(rng, name, reduction):
+    """NaN and infinities under the mask change neither the value nor any gradient, and get a gradient of 0."""
+    operands, formula = CASES[name]
+    arrays = operands(rng, (4, 5, 3))
+    mask = rng.random(formula(*arrays).shape) < 0.5
+    there = np.broadcast_to(mask[..., None] if name in ROWS else mask, arrays[0].shape)
+    weight = np.where(mask, 0.7, np.nan)
+    results = []
+    for spoil in (None, np.nan, np.inf, -np.inf):
+        given = [a if spoil is None else np.where(there, a, spoil) for a in arrays]
+        leaves = [Tensor(a, requires_grad=True) for a in given]
+        loss = getattr(nn, name)(*leaves, reduction=reduction, mask=mask, weight=weight)
+        loss.sum().backward()
+        results.append([loss.data, *(leaf.grad.data for leaf in leaves)])
+        assert not any(leaf.grad.data[~there].any() for leaf in leaves)
+    for other in results[1:]:
+        assert all(np.array_equal(a, b) and np.isfinite(a).all() for a, b in zip(results[0], other))
+
+
+@each_loss
+def test_gradients_with_weight_and_mask(rng, name):
+    operands, formula = CASES[name]
+    arrays = operands(rng, (4, 3))
+    shape = formula(*arrays).shape
+    mask = rng.random(shape) < 0.7
+    mask.flat[0] = True
+
+    def function(weight, *values):
+        return getattr(nn, name)(*values, weight=weight, mask=mask)
+
+    gradcheck(function, rng.uniform(0.5, 2, shape), *arrays, order=2)
+
+
+def test_labels_under_a_mask_are_not_read(rng):
+    logits, mask = rng.normal(size=(3, 4)), np.array([True, False, True])
+    expected = nn.cross_entropy(logits[mask], [1, 3])
+    assert nn.cross_entropy(logits, [1, 77, 3], mask=mask) == pytest.approx(expected)
+    assert nn.cross_entropy(logits, Tensor([1, -5, 3]), mask=Tensor(mask)).item() == pytest.approx(expected)
+
+
+def test_bce_asks_only_what_counts_for_probabilities():
+    assert nn.bce([0.5, 7.0], [1.0, 1.0], mask=[True, False]) == pytest.approx(np.log(2))
+    with pytest.raises(SettingError, match="such as 7"):
+        nn.bce([0.5, 7.0], [1.0, 1.0], mask=[False, True])
+
+
+@each_loss
+def test_weights_and_masks_keep_the_dtype(rng, name):
+    arrays = [Tensor(a, dtype=np.float32) for a in CASES[name][0](rng, (4, 3))]
+    for settings in ({"weight": 2.0}, {"weight": np.ones((4,) if name in ROWS else (4, 1))}, {"mask": True},
+                     {"weight": [3] * (4 if name in ROWS else 3), "mask": np.ones((), bool)}):  # fmt: skip
+        for reduction in REDUCTIONS:
+            loss = getattr(nn, name)(*arrays, reduction=reduction, **settings)
+            assert loss.dtype == np.float32, (settings, reduction)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "text"),
+    [
+        ({"weight": np.ones(4)}, ShapeError, r"mse: weight \(4,\) does not broadcast to \(4, 3\).*\(n, 1\)"),
+        ({"weight": np.ones((2, 4, 3))}, ShapeError, r"weight \(2, 4, 3\)"),
+        ({"mask": np.ones((4, 2), bool)}, ShapeError, r"mask \(4, 2\)"),
+        ({"mask": np.ones((4, 3))}, DtypeError, "mask of dtype float64. Give bools"),
+        ({"mask": np.zeros((4, 3), bool)}, ShapeError, "nothing to average"),
+        ({"weight": 0.0}, ShapeError, "nothing to average"),
+    ],
+)
+def test_weights_and_masks_are_checked(settings, error, text):
+    with pytest.raises(error, match=text):
+        nn.mse(np.ones((4, 3)), np.zeros((4, 3)), **settings)
+
+
+def test_nothing_left_sums_to_nothing():
+    mask = np.zeros((4, 3), bool)
+    x = np.full((4, 3), np.nan)
+    assert nn.mse(x, x, mask=mask, reduction="sum") == nn.mse(x, x, mask=mask, reduction="batch") == 0
+
+
 # -- extremes -------------------------------------------------------------------------------------------------------
 
 
@@ -246,7 +496,7 @@ def test_nothing_is_broadcast(rng, name):
     n = len(CASES[name][0](rng, (2, 2)))
     for first, second in [((4, 1), (4,)), ((4, 3), (1, 3)), ((4, 3), ()), ((4, 3), (3, 4))]:
         shapes = [first] + [second] * (n - 1)
-        if name == "cross_entropy" and first == (4, 1):
+        if name in ("cross_entropy", "nll") and first == (4, 1):
             shapes = [(4, 3), (3,)]
         with pytest.raises(ShapeError, match="nothing is broadcast"):
             loss(*[Tensor(np.full(s, 0.5)) for s in shapes])
@@ -292,7 +542,7 @@ def test_plain_arrays_take_the_dtype_of_the_tensors(rng, name):
     assert loss(prediction, *rest).dtype == np.float32
     assert loss(prediction, *[r.tolist() for r in rest]).dtype == np.float32
     swapped = loss(first, *[Tensor(r, dtype=np.float32) for r in rest])
-    assert swapped.dtype == (np.float64 if name == "cross_entropy" else np.float32) or name == "cross_entropy"
+    assert swapped.dtype == np.float32
     loss(prediction, *rest).backward()
     assert prediction.grad.dtype == np.float32
 
