@@ -1,19 +1,26 @@
 """Layers: each against its formula, its gradient by finite differences, its errors."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
-from tinyae import OPS, Generator, Tensor, gradcheck, nn
+from tinyae import OPS, Generator, Tensor, gradcheck, nn, ops
 from tinyae.errors import AxisError, DtypeError, SettingError, ShapeError
 
 X = np.random.default_rng(5).uniform(0.1, 1.5, (3, 4)) * np.array([1, -1, 1, -1])  # away from the kink at 0
 
 ACTIVATIONS = {
     "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
+    "hardtanh": lambda x: np.clip(x, -1, 1),
     "identity": lambda x: x,
     "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
     "linear": lambda x: x,
+    "log_softmax": lambda x: x - np.log(np.exp(x).sum(axis=-1, keepdims=True)),
+    "logsigmoid": lambda x: -np.log1p(np.exp(-x)),
     "relu": lambda x: np.maximum(x, 0),
+    "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)),
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "silu": lambda x: x / (1 + np.exp(-x)),
     "softmax": lambda x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True),
@@ -121,6 +128,9 @@ def test_activation_gradients(name):
         (nn.LeakyReLU(0.3), np.where(X > 0, X, 0.3 * X)),
         (nn.ELU(0.5), np.where(X > 0, X, 0.5 * np.expm1(X))),
         (nn.Softmax(axis=0), np.exp(X) / np.exp(X).sum(axis=0)),
+        (nn.LogSoftmax(axis=0), X - np.log(np.exp(X).sum(axis=0))),
+        (nn.Hardtanh(-0.3, 0.7), np.clip(X, -0.3, 0.7)),
+        (nn.GELU("tanh"), X / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (X + 0.044715 * X**3)))),
     ],
     ids=repr,
 )
@@ -132,7 +142,7 @@ def test_activation_settings(layer, expected):
 def test_every_activation_op_has_a_layer():
     """A row added to ops/activations.py wants a class here; erf and erfc are helpers of gelu's."""
     own = {n for n, o in OPS.items() if o.__module__.endswith(".activations")} - {"erf", "erfc"}
-    assert own <= set(nn.layers._ACTIVATIONS)
+    assert own <= set(nn.activations._ACTIVATIONS)
     for name in own:
         assert not np.array_equal(nn.activation(name)(X), X), name
 
@@ -146,29 +156,23 @@ def test_activation_by_name():
             nn.activation(bad)
 
 
-@pytest.mark.parametrize("make", [nn.LeakyReLU, nn.ELU, nn.Dropout])
+@pytest.mark.parametrize("low_high", [(1, 1), (2, 0), (0, np.nan)])
+def test_hardtanh_wants_an_interval(low_high):
+    with pytest.raises(SettingError, match="low < high"):
+        nn.Hardtanh(*low_high)
+
+
+def test_gelu_refuses_other_approximations():
+    with pytest.raises(SettingError, match='GELU: approximate="?.erf'):
+        nn.GELU("erf")
+    assert repr(nn.GELU()) == "GELU()" and repr(nn.GELU("tanh")) == "GELU(approximate='tanh')"
+
+
+@pytest.mark.parametrize("make", [nn.LeakyReLU, nn.ELU, nn.Dropout, nn.GaussianNoise])
 @pytest.mark.parametrize("value", [-0.1, np.nan, "a", None])
 def test_settings_are_checked(make, value):
     with pytest.raises(SettingError, match="of at least 0"):
         make(value)
-
-
-# -- Sequential -----------------------------------------------------------------------------------------------------
-
-
-def test_sequential():
-    a, b, c = nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)
-    net = nn.Sequential(a, b, c)
-    x = Tensor(X, dtype=np.float32)
-    assert np.array_equal(net(x).data, c(b(a(x))).data)
-    assert len(net) == 3 and list(net) == [a, b, c] and net[0] is a and net[-1] is c and net[np.int64(1)] is b
-    assert type(net[1:]) is nn.Sequential and list(net[1:]) == [b, c]
-    assert nn.Sequential()(x) is x
-    with pytest.raises(AxisError, match="no module 3 among 3"):
-        net[3]
-    for bad in ([a, b], np.tanh, nn.Tanh):
-        with pytest.raises(SettingError, match="entry 1"):
-            nn.Sequential(a, bad)
 
 
 # -- shapes ---------------------------------------------------------------------------------------------------------
@@ -250,6 +254,122 @@ def test_dropout_refuses_to_drop_everything():
         nn.Dropout(1)
     with pytest.raises(SettingError, match="seed"):
         nn.Dropout(0.5, "a")
+
+
+# -- GaussianNoise --------------------------------------------------------------------------------------------------
+
+
+def test_gaussian_noise():
+    x = np.full(20000, 2.0, np.float32)
+    layer = nn.GaussianNoise(0.3, 0)
+    noise = layer(Tensor(x)).data - x
+    assert noise.dtype == np.float32 and layer.generator.counter == 1
+    assert abs(noise.mean()) < 4 * 0.3 / np.sqrt(20000) and abs(noise.std() / 0.3 - 1) < 0.02
+    assert not np.array_equal(layer(x) - x, noise)
+    layer.generator.counter = 0
+    assert np.array_equal(layer(x) - x, noise)
+    for quiet in (nn.GaussianNoise(0.3).eval(), nn.GaussianNoise(0.0)):
+        assert quiet(x) is x
+    assert repr(layer) == "GaussianNoise(0.3)"
+
+
+def test_gaussian_noise_has_the_gradient_of_the_identity(rng):
+    x = Tensor(rng.standard_normal((4, 5)), requires_grad=True)
+    g = rng.standard_normal((4, 5))
+    nn.GaussianNoise(1.0, 0)(x).backward(g)
+    assert np.array_equal(x.grad.data, g)
+
+
+# -- Embedding ------------------------------------------------------------------------------------------------------
+
+
+def test_embedding_takes_rows(rng):
+    layer = nn.Embedding(5, 3, generator=0, dtype=np.float64)
+    rows = np.array([[1, 4, 1], [0, 0, 1]])
+    for x in (rows, Tensor(rows), rows.astype(np.uint8), rows.tolist()):
+        assert np.array_equal(layer(x).data, layer.weight.data[rows])
+    assert layer(3).shape == (3,) and layer(np.zeros((0, 2), int)).shape == (0, 2, 3)
+    g = rng.standard_normal((2, 3, 3))
+    layer(rows).backward(g)
+    expected = np.zeros((5, 3))
+    for row, part in zip(rows.ravel(), g.reshape(-1, 3)):
+        expected[row] += part
+    np.testing.assert_allclose(layer.weight.grad.data, expected, rtol=1e-12)
+    assert 0.9 < nn.Embedding(100, 100, generator=0).weight.data.std() < 1.1 and repr(layer) == "Embedding(5, 3)"
+
+
+def test_embedding_is_not_fooled_by_a_later_change_of_its_rows():
+    layer, rows = nn.Embedding(3, 1), np.array([0, 1])
+    y = layer(rows)
+    rows[:] = 2
+    y.sum().backward()
+    assert layer.weight.grad.tolist() == [[1.0], [1.0], [0.0]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "text"),
+    [
+        ([0, 5], AxisError, "from 0 to 5 where 0 to 4"),
+        ([-1], AxisError, "from -1 to -1"),
+        ([0.0], DtypeError, r"float64 values of shape \(1,\)"),
+        ([True], DtypeError, "bool"),
+    ],
+)
+def test_embedding_refuses(rows, error, text):
+    with pytest.raises(error, match=f"Embedding.*{text}"):
+        nn.Embedding(5, 3)(rows)
+
+
+# -- Tied -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_tied(rng, bias):
+    half = nn.Linear(4, 3, generator=0, dtype=np.float64)
+    back = nn.Tied(half, bias=bias, bias_init="ones")
+    z = rng.standard_normal((5, 3))
+    np.testing.assert_allclose(back(Tensor(z)).data, z @ half.weight.data.T + bias, rtol=1e-12)
+    net = nn.Sequential(half, nn.Sigmoid(), back)
+    names = ["0.weight", "0.bias", "2.bias"][: 2 + bias]
+    assert [name for name, _ in net.named_parameters()] == names == list(net.state_dict())
+    assert repr(back).startswith("Tied(3, 4\n" if bias else "Tied(3, 4, bias=False\n")
+    x = rng.standard_normal((5, 4))
+
+    def function(*arrays):
+        return nn.functional_call(net, dict(zip(names, arrays)), x)
+
+    gradcheck(function, *[p.data for p in net.parameters()], order=2)  # the weight's is the sum of both uses
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_copies_of_a_tied_net_stay_tied(duplicate):
+    half = nn.Linear(4, 3)
+    net = duplicate(nn.Sequential(half, nn.Tied(half)))
+    assert net[1].linear is net[0] is not half
+    net[0].weight.data = net[0].weight.data * 2
+    assert np.array_equal(net[1].weight.data, net[0].weight.data.T)
+
+
+def test_tied_is_counted_once_and_refuses_what_has_no_weight():
+    half = nn.Linear(4, 3)
+    assert nn.Sequential(half, nn.Tied(half)).summary(4).endswith("19 parameters, 76 bytes, output (n, 4)")
+    assert nn.Tied(half, bias_init="torch", generator=0).bias.dtype == np.float32
+    for bad in (nn.ReLU(), half.weight, nn.BatchNorm1d(3)):
+        with pytest.raises(SettingError, match=r"Tied: a \w+ has no weight of two axes"):
+            nn.Tied(bad)
+
+
+# -- Lambda ---------------------------------------------------------------------------------------------------------
+
+
+def test_lambda():
+    assert np.array_equal(nn.Lambda(ops.sin)(Tensor(X)).data, np.sin(X))
+    assert nn.Lambda(lambda a, b: a + b)(1, 2) == 3
+    assert repr(nn.Lambda(ops.sin)) == "Lambda(sin)"
+    net = pickle.loads(pickle.dumps(nn.Sequential(nn.Lambda(ops.sin))))
+    assert net[0].function is ops.sin is copy.deepcopy(net)[0].function
+    with pytest.raises(SettingError, match="Lambda: 3 cannot be called"):
+        nn.Lambda(3)
 
 
 # -- together -------------------------------------------------------------------------------------------------------

@@ -2,13 +2,16 @@
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from tinyae import Tensor, engine, no_grad
+from tinyae import Tensor, assign, engine, gradcheck, jacobian, no_grad, value_and_grad
 from tinyae.errors import DtypeError, SettingError, ShapeError
-from tinyae.nn import Buffer, Dropout, Linear, Module, Parameter, ReLU, Sequential
+from tinyae.nn import (
+    BatchNorm1d, Buffer, Dropout, Linear, Module, Parameter, ReLU, Sequential, functional_call, mse)  # fmt: skip
+from tinyae.optim import Adam
 
 
 class Net(Module):
@@ -266,6 +269,200 @@ def test_other_errors_pass_untouched():
 
     with pytest.raises(ValueError, match="^mine$"):
         Sequential(Broken())(1)
+
+
+# -- hooks ----------------------------------------------------------------------------------------------------------
+
+
+def doubled_input(module, inputs):
+    return inputs[0] * 2.0
+
+
+def shifted_output(module, inputs, y):
+    return y + 10.0
+
+
+def test_hooks_see_the_call_and_may_replace_what_goes_in_and_comes_out():
+    net, seen = Sequential(Linear(2, 2, generator=0), ReLU()), []
+    x = Tensor([[1.0, -2.0]])
+    plain = net[0](x).data
+    net[0].register_forward_pre_hook(lambda m, inputs: seen.append((m, inputs)))
+    handle = net[0].register_forward_hook(lambda m, inputs, y: seen.append((m, inputs, y.data)))
+    net(x)
+    assert seen[0] == (net[0], (x,)) and seen[1][:2] == (net[0], (x,)) and np.array_equal(seen[1][2], plain)
+    handle.remove()
+    with net[0].register_forward_pre_hook(doubled_input), net[1].register_forward_hook(shifted_output):
+        assert np.array_equal(net(x).data, np.maximum(2 * plain, 0) + 10)
+    assert len(seen) == 3 and np.array_equal(net(x).data, np.maximum(plain, 0))
+
+
+def test_hooks_run_in_order_each_on_the_answer_before():
+    net = Sequential()
+    net.register_forward_pre_hook(lambda m, inputs: (inputs[0] + 1.0,))
+    net.register_forward_pre_hook(doubled_input)
+    net.register_forward_hook(shifted_output)
+    net.register_forward_hook(lambda m, inputs, y: (inputs, y * 2.0))
+    inputs, y = net(3.0)
+    assert inputs == (8.0,) and y == 36.0
+
+
+def test_settings_pass_by_the_hooks():
+    class Scaled(Module):
+        def forward(self, x, *, by):
+            return x * by
+
+    net = Scaled()
+    net.register_forward_pre_hook(doubled_input)
+    assert net(3.0, by=5.0) == 30.0
+
+
+def test_a_hook_may_be_a_module_and_is_no_part_of_the_net():
+    net = Sequential(Linear(2, 2))
+    names = list(net.state_dict())
+    net.register_forward_hook(lambda m, inputs, y: y)
+    net.register_forward_pre_hook(Recorder())
+    assert list(net.state_dict()) == names and "Recorder" not in repr(net)
+
+
+class Recorder(Module):
+    def forward(self, module, inputs):
+        return None
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
+def test_copies_take_their_hooks_along(duplicate):
+    net = Sequential(Linear(2, 2, generator=0))
+    handle = net.register_forward_hook(shifted_output)
+    net[0].register_forward_pre_hook(doubled_input)
+    made, x = duplicate(net), np.ones((1, 2), np.float32)
+    assert np.array_equal(made(x).data, net(x).data)
+    handle.remove()
+    assert made(x).data.min() > 5 > net(x).data.max()
+
+
+def test_an_error_inside_a_hook_names_the_module():
+    net = Sequential(Linear(2, 2))
+    net[0].register_forward_hook(lambda m, inputs, y: y @ y)
+    with pytest.raises(ShapeError, match=r"^Sequential.0, Linear\(2, 2\): matmul"):
+        net(np.ones((1, 2)))
+
+
+# -- other values for a while ---------------------------------------------------------------------------------------
+
+
+def test_functional_call_is_the_module_with_other_values():
+    net, other = Net(0).eval(), Net(1).eval()
+    x = np.ones((2, 6), np.float32)
+    before = net.state_dict()
+    held = [(p, p._data, p._node) for p in [*net.parameters(), *net.buffers()]]
+    y = functional_call(net, other.state_dict(), x)
+    assert np.array_equal(y.data, other(x).data) and not np.array_equal(y.data, net(x).data)
+    y = functional_call(net, {"scale": other.scale * 5.0}, x)
+    np.testing.assert_allclose(y.data, net(x).data * 5, rtol=1e-6)
+    assert all(p._data is data and p._node is node for p, data, node in held)
+    assert all(np.array_equal(a, before[name]) for name, a in net.state_dict().items())
+
+
+def test_functional_call_follows_ties():
+    net = Net()
+    w = Tensor(np.zeros((6, 4), np.float32), requires_grad=True)
+    seen = []
+    net.register_forward_pre_hook(
+        lambda m, inputs: seen.extend(p.data.any() for p in (m.encoder[0].weight, m.tied, m.blocks[1][1][0].weight))
+    )
+    functional_call(net, {"tied": w}, np.ones((1, 6), np.float32)).sum().backward()
+    assert seen == [False] * 3 and net.tied.data.any() and w.grad is not None and net.tied.grad is None
+
+
+def test_functional_call_of_a_part_and_its_derivatives():
+    net = Net().astype(np.float64)
+    x, weight = np.ones((3, 6)), net.tied.data.copy()
+
+    def function(w, b):
+        return functional_call(net.encoder, {"0.weight": w, "0.bias": b}, x).tanh()
+
+    gradcheck(function, weight, np.full(4, 0.3), order=2)
+    slopes = jacobian(lambda values: functional_call(net.encoder, values, x))({"0.bias": net.encoder[0].bias.detach()})
+    assert slopes["0.bias"].shape == (3, 4, 4)
+    value, gradients = value_and_grad(lambda values: functional_call(net, values, x).sum())(
+        {name: p.detach() for name, p in net.named_parameters()}
+    )
+    net(x).sum().backward()
+    assert value.item() == net(x).sum().item()
+    for name, p in net.named_parameters():
+        expected = 0 if p.grad is None else p.grad.data
+        np.testing.assert_allclose(gradients[name].data, expected, rtol=1e-12, err_msg=name)
+
+
+def test_functional_call_returns_the_value_of_a_parameter_that_is_returned_as_it_is():
+    class Learned(Module):
+        def __init__(self):
+            self.a, self.b = Parameter([1.0]), Parameter([2.0])
+
+        def forward(self):
+            return self.a, [self.b, 3]
+
+    net, a = Learned(), Tensor([5.0])
+    one, (two, three) = functional_call(net, {"a": a})
+    assert one is a and two is net.b and three == 3
+    one, (two, _) = functional_call(net, {"a": net.b, "b": net.a})
+    assert one is net.b and two is net.a and net.a.tolist() == [1.0]  # exchanged for the time of the call
+
+
+def test_functional_call_counts_writes_to_what_it_was_given():
+    class Counter(Module):
+        def __init__(self):
+            self.count = Buffer([0.0])
+
+        def forward(self, x):
+            y = x * self.count
+            assign(self.count, self.count + 1.0)
+            return y
+
+    net, count, x = Counter(), Tensor([4.0]), Tensor([1.0], requires_grad=True)
+    y = functional_call(net, {"count": count}, x)
+    assert count.tolist() == [5.0] and net.count.tolist() == [0.0]
+    with pytest.raises(engine.GraphError, match="changed in place"):
+        y.sum().backward()
+    array = np.array([4.0])
+    functional_call(net, {"count": array}, x)
+    assert array.tolist() == [4.0] and net.count.tolist() == [0.0]
+
+
+def test_functional_call_refuses_and_restores():
+    net = Net()
+    x, data = np.ones((2, 6), np.float32), net.scale._data
+    with pytest.raises(SettingError, match="functional_call: Net has no scal, 3. It has scale, heads.deep.w, .* more"):
+        functional_call(net, {"scal": [1.0], 3: [1.0]}, x)
+    with pytest.raises(ShapeError, match=r"scale has shape \(1,\), the value given \(2,\)"):
+        functional_call(net, {"scale": [1.0, 2.0]}, x)
+    with pytest.raises(ShapeError, match="Net.encoder.0"):
+        functional_call(net, {"scale": [9.0]}, x[:, :3])
+    assert net.scale._data is data and net.scale.requires_grad
+
+
+# -- threads --------------------------------------------------------------------------------------------------------
+
+
+def test_two_threads_train_two_models_as_one_after_the_other_would():
+    def trained(seed):
+        rng = np.random.default_rng(seed)
+        net = Sequential(Linear(6, 8, generator=rng), BatchNorm1d(8), Dropout(0.2, seed), ReLU(),
+                         Linear(8, 6, generator=rng))  # fmt: skip
+        step, x = Adam(net.parameters(), lr=0.01), rng.standard_normal((16, 6)).astype(np.float32)
+        for _ in range(30):
+            net.zero_grad()
+            mse(net(x), x).backward()
+            step.step()
+        with no_grad():
+            net.eval()(x)
+        return net.state_dict()
+
+    alone = [trained(seed) for seed in (1, 2)]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(trained, (1, 2)))
+    for a, b in zip(alone, together):
+        assert all(np.array_equal(a[name], b[name]) for name in a)
 
 
 # -- as text --------------------------------------------------------------------------------------------------------

@@ -3,13 +3,18 @@
 Ring 4. Must not know optimizers, data or models.
 """
 
-from . import init
+from . import activations, containers, conv, init, layers, losses, module, norm, parametrisation
+from .activations import *  # noqa: F403
+from .containers import *  # noqa: F403
 from .conv import *  # noqa: F403
-from .conv import __all__ as _conv
 from .layers import *  # noqa: F403
-from .layers import __all__ as _layers
 from .losses import *  # noqa: F403
-from .losses import __all__ as _losses
-from .module import Buffer, Module, Parameter
+from .module import *  # noqa: F403
+from .norm import *  # noqa: F403
+from .parametrisation import *  # noqa: F403
 
-__all__ = sorted(["Buffer", "Module", "Parameter", "init", *_conv, *_layers, *_losses])
+__all__ = sorted(
+    ["init"]
+    + activations.__all__ + containers.__all__ + conv.__all__ + layers.__all__ + losses.__all__ + module.__all__
+    + norm.__all__ + parametrisation.__all__
+)  # fmt: skip

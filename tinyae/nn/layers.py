@@ -1,6 +1,8 @@
 """Layers: a Module each, thin over one op.
 
     net = Sequential(Linear(64, 16, generator=rng), ReLU(), Dropout(0.2), Linear(16, 64, generator=rng), Sigmoid())
+    half = Linear(64, 16)
+    tied = Sequential(half, Sigmoid(), Tied(half))      the decoder's weights are the encoder's, transposed
 
 Ring 4. Must not know losses or optimizers. Read after ``module.py``.
 """
@@ -8,17 +10,18 @@ Ring 4. Must not know losses or optimizers. Read after ``module.py``.
 import math
 import numbers
 import operator
+from functools import partial
+
+import numpy as np
 
 from .. import ops
-from ..errors import AxisError, SettingError
+from ..engine import Var
+from ..errors import AxisError, DtypeError, SettingError
 from ..ops.random import Generator
-from .init import as_rng, initialise
-from .module import Module, Parameter, _found
+from .init import as_rng, initialise, normal
+from .module import Module, Parameter
 
-__all__ = [
-    "ELU", "GELU", "Dropout", "Flatten", "Identity", "LeakyReLU", "Linear", "ReLU", "Reshape", "Sequential", "SiLU",
-    "Sigmoid", "Softmax", "Softplus", "Tanh", "activation",
-]  # fmt: skip
+__all__ = ["Dropout", "Embedding", "Flatten", "GaussianNoise", "Lambda", "Linear", "Reshape", "Tied"]
 
 
 class Linear(Module):
@@ -51,177 +54,111 @@ class Linear(Module):
 
     def forward(self, x):
         """x @ weight + bias."""
-        return ops.matmul(x, self.weight) if self.bias is None else ops.linear(x, self.weight, self.bias)
+        return _affine(x, self.weight, self.bias)
 
     def extra_repr(self):
         """n_in, n_out."""
         return ", ".join(map(str, self.weight.shape)) + ("" if self.bias is not None else ", bias=False")
 
 
-# -- activations ----------------------------------------------------------------------------------------------------
+class Tied(Module):
+    """x @ linear.weight.T + bias: a layer back, whose weights are another layer's, transposed. Its bias is its own.
 
-
-class Identity(Module):
-    """x as it is. Shape: any -> same."""
-
-    def forward(self, x):
-        """x."""
-        return x
-
-
-class Sigmoid(Module):
-    """1 / (1 + exp(-x)). Shape: any -> same."""
-
-    def forward(self, x):
-        """1 / (1 + exp(-x))."""
-        return ops.sigmoid(x)
-
-
-class Tanh(Module):
-    """The hyperbolic tangent. Shape: any -> same."""
-
-    def forward(self, x):
-        """tanh(x)."""
-        return ops.tanh(x)
-
-
-class ReLU(Module):
-    """max(x, 0). Shape: any -> same."""
-
-    def forward(self, x):
-        """max(x, 0)."""
-        return ops.relu(x)
-
-
-class LeakyReLU(Module):
-    """x where x > 0, else slope * x; slope >= 0. Maas et al. 2013. Shape: any -> same."""
-
-    def __init__(self, slope=0.01):
-        self.slope = _number("LeakyReLU", "slope", slope)
-
-    def forward(self, x):
-        """x where x > 0, else slope * x."""
-        return ops.leaky_relu(x, slope=self.slope)
-
-    def extra_repr(self):
-        """slope."""
-        return f"{self.slope:g}"
-
-
-class ELU(Module):
-    """x where x > 0, else alpha * (exp(x) - 1); alpha >= 0. Clevert et al. 2015. Shape: any -> same."""
-
-    def __init__(self, alpha=1.0):
-        self.alpha = _number("ELU", "alpha", alpha)
-
-    def forward(self, x):
-        """x where x > 0, else alpha * (exp(x) - 1)."""
-        return ops.elu(x, alpha=self.alpha)
-
-    def extra_repr(self):
-        """alpha."""
-        return f"{self.alpha:g}"
-
-
-class GELU(Module):
-    """x / 2 * (1 + erf(x / sqrt 2)). Hendrycks and Gimpel 2016. Shape: any -> same."""
-
-    def forward(self, x):
-        """x / 2 * (1 + erf(x / sqrt 2))."""
-        return ops.gelu(x)
-
-
-class SiLU(Module):
-    """x * sigmoid(x), also called swish. Elfwing et al. 2017. Shape: any -> same."""
-
-    def forward(self, x):
-        """x * sigmoid(x)."""
-        return ops.silu(x)
-
-
-class Softplus(Module):
-    """log(1 + exp(x)). Shape: any -> same."""
-
-    def forward(self, x):
-        """log(1 + exp(x))."""
-        return ops.softplus(x)
-
-
-class Softmax(Module):
-    """exp(x) / sum(exp(x)) over axis. Shape: any -> same."""
-
-    def __init__(self, axis=-1):
-        self.axis = axis
-
-    def forward(self, x):
-        """exp(x) / sum(exp(x)) over axis."""
-        return ops.softmax(x, axis=self.axis)
-
-    def extra_repr(self):
-        """axis."""
-        return f"axis={self.axis}"
-
-
-_ACTIVATIONS = {
-    "elu": ELU, "gelu": GELU, "identity": Identity, "leaky_relu": LeakyReLU, "linear": Identity, "relu": ReLU,
-    "sigmoid": Sigmoid, "silu": SiLU, "softmax": Softmax, "softplus": Softplus, "tanh": Tanh,
-}  # fmt: skip
-
-
-def activation(name):
-    """A new activation layer by name, with its default settings; "linear" and None give Identity."""
-    name = "linear" if name is None else name
-    if not isinstance(name, str) or name not in _ACTIVATIONS:
-        raise SettingError(f"activation={name!r}. Give one of {', '.join(_ACTIVATIONS)} or None.")
-    return _ACTIVATIONS[name]()
-
-
-# -- structure ------------------------------------------------------------------------------------------------------
-
-
-class Sequential(Module):
-    """modules[-1](... modules[1](modules[0](x))). Its parameters are named "0.weight", "2.bias"; none at all: x.
+    One parameter in two places: its gradient is the sum of both, and it is saved, counted and updated once, under the
+    name that comes first. A copy of the net keeps the tie; a copy of this layer alone takes the other one along.
 
     Parameters
     ----------
-    *modules : Module
-        In the order in which they run. ``s[0]`` is the first, ``s[:2]`` a Sequential of the first two (not copies).
+    linear : Linear
+        Or any module with a ``weight`` of two axes, which may be a computed one (`parametrise`).
+    bias, bias_init, generator : as in `Linear`
 
-    Shape: the first one's input -> the last one's output.
+    Shape: (..., n_out) -> (..., n_in) for a linear of n_in and n_out; ``bias`` is (n_in,). Raises SettingError if there
+    is no such weight.
     """
 
-    def __init__(self, *modules):
-        for i, module in enumerate(modules):
-            if not isinstance(module, Module):
-                what = type(module).__name__
-                raise SettingError(f"Sequential: entry {i} is a {what}, not a Module. Give layers one by one.")
-        self.layers = list(modules)
+    def __init__(self, linear, *, bias=True, bias_init="zeros", generator=None):
+        weight = getattr(linear, "weight", None)
+        if not isinstance(linear, Module) or not isinstance(weight, Var) or weight.ndim != 2:
+            raise SettingError(f"Tied: a {type(linear).__name__} has no weight of two axes to share. Give a Linear.")
+        n_in, n_out = weight.shape
+        self.linear = linear
+        self.bias = None
+        if bias:
+            self.bias = Parameter(initialise(bias_init, (n_in,), generator, weight.dtype, fans=(n_out, n_in)))
 
-    def _members(self):
-        # "0.weight", not "layers.0.weight": the field's names. A subclass may have further attributes.
-        own = vars(self)
-        yield from _found(enumerate(self.layers))
-        yield from _found((name, own[name]) for name in own if name != "layers")
+    @property
+    def weight(self):
+        """linear.weight.T."""
+        return self.linear.weight.mT
 
     def forward(self, x):
-        """Each module on the result of the one before."""
-        for module in self.layers:
-            x = module(x)
-        return x
+        """x @ linear.weight.T + bias."""
+        return _affine(x, self.weight, self.bias)
 
-    def __len__(self):
-        return len(self.layers)
+    def extra_repr(self):
+        """n_in, n_out."""
+        return ", ".join(map(str, self.weight.shape)) + ("" if self.bias is not None else ", bias=False")
 
-    def __iter__(self):
-        return iter(self.layers)
 
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            return Sequential(*self.layers[index])
-        try:
-            return self.layers[operator.index(index)]
-        except IndexError:
-            raise AxisError(f"Sequential: no module {index} among {len(self.layers)}.") from None
+class Embedding(Module):
+    """weight[x]: a learned row for every integer.
+
+    Parameters
+    ----------
+    n_rows, n_out : int
+        How many integers there are, from 0 on, and the length of each one's row.
+    init, generator, dtype : as in `Linear`
+        By default rows are normal of mean 0 and standard deviation 1, as PyTorch's.
+
+    Shape: integers (...) -> (..., n_out); ``weight`` is (n_rows, n_out). Raises DtypeError for what is no integer,
+    AxisError for an integer that has no row.
+    """
+
+    def __init__(self, n_rows, n_out, *, init=partial(normal, std=1.0), generator=None, dtype="float32"):
+        shape = _size("Embedding", "n_rows", n_rows), _size("Embedding", "n_out", n_out)
+        self.weight = Parameter(initialise(init, shape, generator, dtype))
+
+    def forward(self, x):
+        """weight[x]."""
+        index = np.array(x._data if isinstance(x, Var) else x)  # a copy: the tape keeps it
+        n = self.weight.shape[0]
+        if index.dtype.kind not in "iu":
+            raise DtypeError(f"embedding: {index.dtype} values of shape {index.shape}. Rows are chosen by integers.")
+        if index.size and not 0 <= index.min() <= index.max() < n:
+            raise AxisError(f"embedding: rows from {index.min()} to {index.max()} where 0 to {n - 1} exist.")
+        return ops.take(self.weight, index)
+
+    def extra_repr(self):
+        """n_rows, n_out."""
+        return ", ".join(map(str, self.weight.shape))
+
+
+class Lambda(Module):
+    """function(x), for what has no layer of its own: ``Lambda(ops.sin)``, ``Lambda(lambda x: x * 0.5)``.
+
+    It can be pickled if the function can: one with a name can, a lambda cannot.
+
+    Parameters
+    ----------
+    function : callable
+        Of Tensors, to a Tensor.
+
+    Shape: the function's.
+    """
+
+    def __init__(self, function):
+        if not callable(function):
+            raise SettingError(f"Lambda: {function!r} cannot be called. Give a function.")
+        self.function = function
+
+    def forward(self, *inputs):
+        """function(*inputs)."""
+        return self.function(*inputs)
+
+    def extra_repr(self):
+        """The function's name."""
+        return getattr(self.function, "__name__", type(self.function).__name__)
 
 
 class Flatten(Module):
@@ -262,6 +199,31 @@ class Reshape(Module):
         return ", ".join(map(str, self.shape))
 
 
+class GaussianNoise(Module):
+    """In training, x + std * normal noise; otherwise x. Bishop 1995: to first order, a penalty on the Jacobian.
+
+    Parameters
+    ----------
+    std : float
+        At least 0.
+    generator : as in `Dropout`
+
+    Shape: any -> same.
+    """
+
+    def __init__(self, std=0.1, generator=None):
+        self.std = _number("GaussianNoise", "std", std)
+        self.generator = generator if isinstance(generator, Generator) else Generator(generator)
+
+    def forward(self, x):
+        """Noise in training mode, else x."""
+        return x + ops.normal(x, generator=self.generator) * self.std if self.training and self.std else x
+
+    def extra_repr(self):
+        """std."""
+        return f"{self.std:g}"
+
+
 class Dropout(Module):
     """In training, x with every value set to 0 with probability p and the others divided by 1 - p; otherwise x.
 
@@ -288,6 +250,10 @@ class Dropout(Module):
     def extra_repr(self):
         """p."""
         return f"{self.p:g}"
+
+
+def _affine(x, weight, bias):
+    return ops.matmul(x, weight) if bias is None else ops.linear(x, weight, bias)
 
 
 def _size(layer, name, n):

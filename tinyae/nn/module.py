@@ -11,6 +11,7 @@
     net = Autoencoder()
     [name for name, p in net.named_parameters()]    # encoder.0.weight, encoder.0.bias, decoder.weight, decoder.bias
     print(net.summary(64))
+    functional_call(net, {"decoder.bias": b}, x)    # net(x) as a function of b: for jacobian, hvp and the like
 
 There is no registration: a parameter is an attribute that is a `Parameter`, a buffer one that is a `Buffer`, a child
 one that is a `Module`, and lists, tuples and dicts of them count too. All that follows is reading attributes, so a
@@ -21,11 +22,13 @@ Ring 4. Must not know any layer. Read after ``tensor.py``; then ``layers.py``, `
 
 import numpy as np
 
-from ..engine import no_grad
+from ..engine import Var, _counter, no_grad
 from ..errors import AxisError, DtypeError, SettingError, ShapeError
+from ..hooks import Handle
 from ..tensor import Tensor
+from ..transforms import _leaves, _like
 
-__all__ = ["Buffer", "Module", "Parameter"]
+__all__ = ["Buffer", "Module", "Parameter", "functional_call"]
 
 
 class Parameter(Tensor):
@@ -76,6 +79,7 @@ class Module:
     """
 
     training = True
+    _pre_hooks = _forward_hooks = None  # {handle: function} once there is one
 
     def forward(self, *inputs, **settings):
         """What the module computes; subclasses define it."""
@@ -83,16 +87,65 @@ class Module:
 
     def __call__(self, *inputs, **settings):
         try:
-            return self.forward(*inputs, **settings)
+            if self._pre_hooks:
+                for hook in tuple(self._pre_hooks.values()):
+                    answer = hook(self, inputs)
+                    inputs = inputs if answer is None else answer if isinstance(answer, tuple) else (answer,)
+            y = self.forward(*inputs, **settings)
+            if self._forward_hooks:
+                for hook in tuple(self._forward_hooks.values()):
+                    answer = hook(self, inputs, y)
+                    y = y if answer is None else answer
+            return y
         except (ShapeError, AxisError, DtypeError) as problem:
             _locate(problem, self)
             raise
 
+    def register_forward_pre_hook(self, hook):
+        """Have ``hook(module, inputs)`` called before forward, inputs being the tuple of positional arguments.
+
+        What it returns, if not None, takes the inputs' place: a tuple, or the one input. Returns a `Handle` to remove
+        the hook with. Copies and pickles of the module take its hooks along.
+        """
+        if self._pre_hooks is None:
+            self._pre_hooks = {}
+        return Handle(self._pre_hooks, hook)
+
+    def register_forward_hook(self, hook):
+        """Have ``hook(module, inputs, y)`` called after forward; what it returns, if not None, takes y's place.
+
+        Returns a `Handle` to remove the hook with. Copies and pickles of the module take its hooks along.
+        """
+        if self._forward_hooks is None:
+            self._forward_hooks = {}
+        return Handle(self._forward_hooks, hook)
+
+    # -- attributes that are computed -------------------------------------------------------------------------------
+    # `parametrise` moves a parameter from its attribute into the dictionary `parametrised`, under the same name.
+
+    def __getattr__(self, name):
+        computed = vars(self).get("parametrised", {}).get(name)
+        if computed is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        return computed()
+
+    def __setattr__(self, name, value):
+        if name in vars(self).get("parametrised", ()):
+            raise SettingError(
+                f"{type(self).__name__}: {name} is computed and cannot be set. Change "
+                f".parametrised[{name!r}].original, or call unparametrise(module, {name!r}) first."
+            )
+        super().__setattr__(name, value)
+
     # -- what is inside ---------------------------------------------------------------------------------------------
+
+    def _attributes(self):
+        """(name, value) of what may hold parameters, buffers and modules. Hooks may hold some, which are not ours."""
+        return ((n, v) for n, v in vars(self).items() if n not in ("_pre_hooks", "_forward_hooks"))
 
     def _members(self):
         """(name, value) for every Parameter, Buffer and Module among the attributes."""
-        return _found(vars(self).items())
+        return _found(self._attributes())
 
     def _named(self, kind):
         seen = set()
@@ -291,6 +344,51 @@ class Module:
         return shapes
 
 
+def functional_call(module, values, *inputs, **settings):
+    """module(*inputs, **settings) with other values for some or all of its parameters and buffers.
+
+        def loss(parameters):
+            return mse(functional_call(net, parameters, x), x)
+
+        value, slopes = value_and_grad(loss)(net.state_dict())
+
+    Parameters
+    ----------
+    module : Module
+        Any, so also a part of a net: ``functional_call(net.encoder, ...)``. Ties hold: a shared parameter is replaced
+        wherever it is used. Other threads must not use it meanwhile.
+    values : dict of str to Tensor or array_like
+        By the names of ``state_dict()``; what is not named keeps its own value. Gradients flow to Tensors. Buffers that
+        forward changes are changed in the Tensor that is given for them, and not at all for an array.
+
+    Shape: values as the parameters that they stand for; the result as module's. Raises SettingError for unknown names.
+    """
+    own = module._state()
+    unknown = [str(name) for name in values if name not in own]
+    if unknown:
+        raise SettingError(
+            f"functional_call: {type(module).__name__} has no {_listed(unknown)}. It has {_listed(list(own))}."
+        )
+    given = {own[name]: v if isinstance(v, Var) else Tensor(v, dtype=own[name].dtype) for name, v in values.items()}
+    for name, (p, v) in zip(values, given.items()):
+        if v._data.shape != p._data.shape:
+            raise ShapeError(f"functional_call: {name} has shape {p._data.shape}, the value given {v._data.shape}.")
+    before = [(p, p._data, p._node, p._writes) for p in given]
+    during = [(p, v._data, v._node, _counter(v)) for p, v in given.items()]
+    try:
+        _become(during)  # for the time of the call the parameter *is* the value, wherever it is held
+        y = module(*inputs, **settings)
+    finally:
+        _become(before)
+    # Of a parameter that forward returned as it is, the value.
+    return _like(y, iter([given[leaf] if isinstance(leaf, Var) and leaf in given else leaf for leaf in _leaves(y)]))
+
+
+def _become(states):
+    for p, data, node, writes in states:
+        p._data, p._node, p._writes = data, node, writes
+
+
 def _found(items, prefix=""):
     for name, value in list(items):
         if isinstance(value, (Parameter, Buffer, Module)):
@@ -312,7 +410,7 @@ def _join(path, name):
 def _locate(problem, module):
     """Put the failing module before the error's message; each module on the way out adds its part of the path."""
     message, culprit, inner, path = getattr(problem, "located", (str(problem), module, None, ""))
-    name = next((name for name, m in module._members() if m is inner), "") if inner is not None else ""
+    name = next((name for name, m in module.named_modules() if m is inner), "")
     path = f".{name}{path}" if name else path
     problem.located = message, culprit, module, path
     where = culprit._label() if culprit is module else f"{type(module).__name__}{path}, {culprit._label()}"
