@@ -209,7 +209,7 @@ def test_an_error_names_the_layer():
         ({"padding": "full"}, SettingError, "padding='full'"),
         ({"padding": -1}, SettingError, "padding=-1"),
         ({"init": "glorot"}, SettingError, "glorot_uniform"),
-        ({"init": "orthogonal"}, ShapeError, "not that of a matrix"),
+        ({"init": "sparse"}, ShapeError, "not that of a matrix"),
         ({"generator": -1}, SettingError, "generator=-1"),
         ({"dtype": np.int32}, DtypeError, "int32"),
     ],
