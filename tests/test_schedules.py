@@ -198,6 +198,19 @@ def test_a_group_that_comes_later():
     optimizer.add_param_group({"params": [leaf()], "lr": 3.0})
     schedule.step()
     assert schedule.get_last_lr() == [0.25, 1.5]
+    optimizer = optim.SGD([leaf()], lr=1.0, momentum=0.5)
+    made = [optim.LambdaLR(optimizer, lambda t: 0.5), optim.OneCycleLR(optimizer, 2.0, 9),
+            optim.ReduceLROnPlateau(optimizer, patience=0, min_lr=0.25)]  # fmt: skip
+    optimizer.add_param_group({"params": [leaf()], "lr": 3.0})
+    made[0].step()
+    assert made[0].get_last_lr() == [0.5, 1.5]
+    made[1].step()
+    assert optimizer.param_groups[0]["lr"] == optimizer.param_groups[1]["lr"] > 2.0 / 25
+    assert optimizer.param_groups[0]["momentum"] == optimizer.param_groups[1]["momentum"] < 0.95
+    optimizer.lr = 1.0
+    made[2].step(1.0)
+    made[2].step(1.0)
+    assert made[2].get_last_lr() == [0.25, 0.25]
 
 
 def test_a_schedule_starts_from_the_initial_rate():

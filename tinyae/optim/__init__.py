@@ -18,6 +18,7 @@ Ring 4. Must not know modules, losses or models. Read ``base.py`` and ``rules.py
 
 from .base import Optimizer, Setting
 from .clip import clip_grad_norm_, clip_grad_value_
+from .lbfgs import LBFGS
 from .rules import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop, optimizer
 from .schedules import (
     ChainedScheduler,
@@ -33,7 +34,7 @@ from .schedules import (
     StepLR,
 )
 
-__all__ = ["Adadelta", "Adagrad", "Adam", "AdamW", "ChainedScheduler", "CosineAnnealingLR", "ExponentialLR",
+__all__ = ["Adadelta", "Adagrad", "Adam", "AdamW", "ChainedScheduler", "CosineAnnealingLR", "ExponentialLR", "LBFGS",
            "LRScheduler", "LambdaLR", "LinearLR", "MultiStepLR", "OneCycleLR", "Optimizer", "RMSprop",
            "ReduceLROnPlateau", "SGD", "SequentialLR", "Setting", "StepLR", "clip_grad_norm_", "clip_grad_value_",
            "optimizer"]  # fmt: skip

@@ -144,7 +144,7 @@ class LambdaLR(LRScheduler):
         super().__init__(optimizer)
 
     def _lr(self, i, lr, base):
-        return base * self.lr_lambdas[i](self.last_epoch)
+        return base * _of_group(self.lr_lambdas, i)(self.last_epoch)
 
 
 class StepLR(LRScheduler):
@@ -320,7 +320,7 @@ class OneCycleLR(LRScheduler):
         super().step()
 
     def _lr(self, i, lr, base):
-        return self.max_lrs[i] * self._interpolated(1)
+        return _of_group(self.max_lrs, i) * self._interpolated(1)
 
     def _set(self):
         super()._set()
@@ -428,7 +428,7 @@ class ReduceLROnPlateau(LRScheduler):
         return sign * measure < sign * self.best - margin
 
     def _lr(self, i, lr, base):
-        reduced = max(lr * self.factor, self.min_lrs[i]) if self._reduces else lr
+        reduced = max(lr * self.factor, _of_group(self.min_lrs, i)) if self._reduces else lr
         return reduced if lr - reduced > self.eps else lr
 
 
@@ -520,6 +520,11 @@ class SequentialLR(_Composite):
     def _begin(self):
         self.last_epoch = 0
         self.schedulers[0]._begin()
+
+
+def _of_group(values, i):
+    """Group i's value; a group that was added later has the last one's."""
+    return values[min(i, len(values) - 1)]
 
 
 def _function(where, value):
