@@ -24,13 +24,16 @@ static int has_avx2(void) { return cpu_has(0); }
 static int has_avx512(void) { return cpu_has(1); }
 #endif
 
-static int has_scalar(void) { return 1; }
+static int always(void) { return 1; }
 
 static const struct {
     const tae_isa_table *table;
     int (*supported)(void);
 } isas[] = {  /* slowest first */
-    {&tae_scalar, has_scalar},
+    {&tae_scalar, always},
+#if TAE_NEON
+    {&tae_neon, always},  /* part of the architecture */
+#endif
 #if TAE_X86
     {&tae_avx2, has_avx2},
     {&tae_avx512, has_avx512},
@@ -119,7 +122,7 @@ static fp_mode enter(void) {
     return mode;
 }
 static void leave(fp_mode mode) { _mm_setcsr(mode); }
-#elif defined(__aarch64__) && defined(__GNUC__)
+#elif TAE_NEON
 typedef uint64_t fp_mode;
 static fp_mode enter(void) {
     fp_mode mode, flush = (uint64_t)1 << 24;

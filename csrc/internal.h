@@ -18,6 +18,11 @@
 #else
 #define TAE_X86 0
 #endif
+#if defined(__aarch64__) && defined(__GNUC__)
+#define TAE_NEON 1
+#else
+#define TAE_NEON 0
+#endif
 
 /* Hints that compilers spell differently.  IVDEP: no iteration reads what another one writes (`out == x` is fine),
  * so vectorise without a check for overlap.  UNROLL: completely, whatever the size. */
@@ -109,6 +114,9 @@ typedef struct {
 extern const tae_isa_table tae_scalar;
 #if TAE_X86
 extern const tae_isa_table tae_avx2, tae_avx512;
+#endif
+#if TAE_NEON
+extern const tae_isa_table tae_neon;
 #endif
 
 #endif

@@ -57,7 +57,7 @@ static struct {
 static void relax(void) {
 #if TAE_X86
     _mm_pause();
-#elif defined(__aarch64__)
+#elif TAE_NEON
     __asm__ volatile("yield");
 #endif
 }

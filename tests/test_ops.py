@@ -16,7 +16,7 @@ from tinyae.errors import AxisError, DtypeError, GraphError, SettingError, Shape
 
 EVERY = pytest.mark.parametrize("name", sorted(CASES))
 SMOOTH = pytest.mark.parametrize("name", sorted(n for n in CASES if n in COMPOSED or OPS[n].rules))
-ISAS = [isa for isa in ("scalar", "avx2", "avx512") if isa in kernels.info()["isas_supported"]]
+ISAS = [isa for isa in ("scalar", "neon", "avx2", "avx512") if isa in kernels.info()["isas_supported"]]
 
 
 def run(name, arrays, settings):

@@ -12,8 +12,8 @@ calls: it looks up arrays' dtype, shape and memory, and passes pointers. Read it
     get_num_threads(), set_num_threads(n)          how many threads a call may use
 
 Both tables are empty on the NumPy backend. `TINYAE_BACKEND=numpy` forces it, `TINYAE_BACKEND=c` refuses to start
-without C, `TINYAE_ISA=scalar|avx2|avx512` forces an instruction set. `TINYAE_NUM_THREADS`, else `OMP_NUM_THREADS`, says
-how many threads to use; else there are as many as processors that this process may use.
+without C, `TINYAE_ISA=scalar|neon|avx2|avx512` forces an instruction set. `TINYAE_NUM_THREADS`, else `OMP_NUM_THREADS`,
+says how many threads to use; else there are as many as processors that this process may use.
 
 Note [Safe pointers]
 C gets addresses by `ffi.from_buffer` alone, which takes C-contiguous memory only, and only after the checks here: an
