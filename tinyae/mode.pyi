@@ -1,0 +1,19 @@
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from typing_extensions import Self
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+mode: Any
+
+class no_grad:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+    def __call__(self, function: F) -> F: ...
+
+class recording(no_grad): ...
+
+def watching_noise() -> AbstractContextManager[dict[Any, int]]: ...
+def replaying(noise: dict[Any, int]) -> AbstractContextManager[None]: ...
