@@ -61,9 +61,6 @@ CASES = {
 }
 
 
-CASES |= {name: row for name, (row, _) in COMPOSED.items()}
-
-
 def function(name):
     """The op, or the composed function, of that name."""
     return OPS[name] if name in OPS else getattr(ops, name)

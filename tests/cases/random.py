@@ -11,6 +11,7 @@ from .arrays import laid_out, row_into, shapes, values
 
 ROWS = {}
 NOISE = ("bernoulli", "normal", "uniform")  # ops whose values have a distribution instead of a truth
+TORCH = dict.fromkeys(NOISE)
 row = row_into(ROWS)
 
 
