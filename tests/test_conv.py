@@ -354,3 +354,13 @@ def test_messages_say_what_to_do():
         last = re.search(r".*\. ([A-Z][a-z]+) .*\.$", text)
         verbs = {"Change", "Channels", "For", "Give", "It", "Leave", "Pad", "Reshape"}
         assert last and last[1] in verbs and text.startswith(f"{name}: "), text
+
+
+def test_a_message_counts_the_axes():
+    x, w = np.ones((1, 3, 3)), np.ones((1, 1, 2, 2))
+    with pytest.raises(SettingError, match=r"^conv2d: stride=0\. Give an int of at least 1, or 2 such ints\.$"):
+        ops.conv2d(x, w, stride=0)
+    with pytest.raises(SettingError, match=r"^conv1d: padding=-1\. Give an int of at least 0\.$"):
+        ops.conv1d(x[:, 0], w[:, :, 0], padding=-1)
+    with pytest.raises(SettingError, match=r"^conv2d: groups=2\.5\. Give an int of at least 1\.$"):
+        ops.conv2d(x, w, groups=2.5)

@@ -28,6 +28,7 @@ BY_NAME = "ops", "shape", "linalg", "conv", "random", "engine"  # tests of point
 # {op and argument, or helper: {mutant: why it computes the same}}
 _COUNTED = "NumPy counts bools as integers"
 _SAME_SHAPE = "a reshape to the shape that is already there: only time is lost"
+_NUMPYS_INTS = "NumPy's ints serve as well"
 EQUIVALENT = {
     "matmul.a": {"_row(a_shape) -> a_shape": "summing down to (k,), or to (1, k) and then reshaping, is the same"},
     "matmul.b": {"len(b_shape) -> b_shape": "one product for each matrix of a batch, and their sum: only time is lost"},
@@ -42,9 +43,17 @@ EQUIVALENT = {
         "NumPy takes an array of axes as well as a tuple",
     },
     "_axes": {"tuple(range(ndim)) -> range(ndim)": "callers ask whether an axis is in it, or how many there are"},
+    "_geometry": {"tuple(kernel) -> kernel": "it is a tuple but for a caller of _conv2d_weight that has a list"},
+    "_ints": {"tuple(value) -> value": "a list is made a tuple at the end"},
+    "_pairs": {"int(before) -> before": _NUMPYS_INTS, "int(after) -> after": _NUMPYS_INTS},
     "_rows": {
         "x if x.ndim == 2 else reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1])) -> "
         "reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))": _SAME_SHAPE,
+    },
+    "_shortened": {
+        "max(s, d) -> max(d, s)": "both are ints",
+        "zip(extra, geometry.stride, geometry.dilation) -> zip(extra, geometry.dilation, geometry.stride)":
+        "their larger one is asked for",
     },
     "_spread": {
         "not keepdims and axis is not None -> not keepdims or axis is not None": _SAME_SHAPE,
