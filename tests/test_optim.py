@@ -684,6 +684,11 @@ def test_a_norm_that_is_not_finite(bad):
     norm = optim.clip_grad_norm_([q, p], 1.0)
     assert np.isnan(norm) if np.isnan(bad) else norm == np.inf
     assert np.isnan(p.grad.data[0])  # and no warning
+    if np.isnan(bad):
+        assert np.isnan(p.grad.data).all() and np.isnan(q.grad.data).all()
+        for order in ([p, q], [q, p]):
+            p.grad, q.grad = [bad, 1.0], [0.0]
+            assert np.isnan(optim.clip_grad_norm_(order, 1.0, np.inf))
 
 
 def test_clip_grad_value():
@@ -702,12 +707,13 @@ def test_clipping_counts_as_a_write_and_clips_a_shared_gradient_once():
     a.grad = b.grad = leaf(8.0).detach()
     assert optim.clip_grad_norm_([a, b], 4.0) == pytest.approx(8.0)
     assert a.grad.item() == pytest.approx(4.0, rel=1e-6)
-    x = leaf(3.0)
-    (x**3).sum().backward(create_graph=True)
-    penalty = (x.grad**2).sum()
-    optim.clip_grad_value_(x, 1.0)
-    with pytest.raises(engine.GraphError, match="changed in place"):
-        penalty.backward()
+    for clip in (optim.clip_grad_value_, optim.clip_grad_norm_):
+        x = leaf(3.0)
+        (x**3).sum().backward(create_graph=True)
+        penalty = (x.grad**2).sum()
+        clip(x, 1.0)
+        with pytest.raises(engine.GraphError, match="changed in place"):
+            penalty.backward()
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,32 @@ def test_a_plateau():
         assert schedule.get_last_lr() == [pytest.approx(lr), pytest.approx(lr / 5)]
 
 
+def test_a_plateau_waits_after_a_reduction():
+    """For two steps nothing is counted, so that patience 0 does not fire; and a reduction too small is not made."""
+    optimizer = optim.SGD([leaf()], lr=1.0)
+    schedule = optim.ReduceLROnPlateau(optimizer, factor=0.5, patience=0, cooldown=2)
+    got = []
+    for _ in range(8):
+        schedule.step(1.0)
+        got.append(optimizer.lr)
+    assert got == [1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125]
+    optimizer = optim.SGD([leaf()], lr=1.0)
+    schedule = optim.ReduceLROnPlateau(optimizer, factor=0.5, patience=0, eps=0.3)
+    for _ in range(5):
+        schedule.step(1.0)
+    assert optimizer.lr == 0.5
+
+
+def test_a_cosine_does_not_fall_below_zero():
+    """A rate set by hand below eta_min is led away from it on the way up, but not below 0."""
+    optimizer = optim.SGD([leaf()], lr=1.0)
+    schedule = optim.CosineAnnealingLR(optimizer, 5, eta_min=0.1)
+    rates(schedule, 6)
+    optimizer.lr = 0.0
+    schedule.step()
+    assert optimizer.lr == 0.0
+
+
 # -- together -------------------------------------------------------------------------------------------------------
 
 
@@ -289,7 +315,9 @@ def training(name, dtype=np.float32):
     net = nn.Sequential(nn.Linear(4, 3, generator=0, dtype=dtype), nn.Tanh(), nn.Linear(3, 4, generator=1, dtype=dtype))
     first, *rest = net.parameters()
     optimizer = optim.Adam([{"params": [first]}, {"params": rest, "lr": 0.02}], lr=0.1)
-    return net, optimizer, Plateau(optimizer, patience=0, factor=0.5) if name == "plateau" else mine(name, optimizer)
+    if name == "plateau":
+        return net, optimizer, Plateau(optimizer, patience=0, factor=0.9, cooldown=3)
+    return net, optimizer, mine(name, optimizer)
 
 
 def go(net, optimizer, schedule, steps):
