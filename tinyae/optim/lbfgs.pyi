@@ -1,0 +1,34 @@
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .base import Optimizer, Parameters
+
+__all__ = ["LBFGS"]
+
+class LBFGS(Optimizer):
+    max_iter: int
+    max_eval: int | None
+    tolerance_grad: float
+    tolerance_change: float
+    history_size: int
+    line_search_fn: Literal["strong_wolfe"] | None
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: float = 1.0,
+        *,
+        max_iter: int = 20,
+        max_eval: int | None = None,
+        tolerance_grad: float = 1e-07,
+        tolerance_change: float = 1e-09,
+        history_size: int = 100,
+        line_search_fn: Literal["strong_wolfe"] | None = None,
+    ) -> None: ...
+    def add_param_group(self, group: dict[str, Any]) -> None: ...
+    def step(self, closure: Callable[[], Any] | None = None) -> Any: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
