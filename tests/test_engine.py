@@ -832,3 +832,12 @@ def test_gelu_far_below_zero():
 
 def test_softmax_of_integers():
     np.testing.assert_allclose(ops.softmax(np.array([0, 0])), [0.5, 0.5])
+
+
+def test_an_array_by_keyword_is_refused():
+    """It would be taken for a setting, and its gradient would be lost without a word."""
+    w = leaf(1.0)
+    with pytest.raises(DtypeError, match="linear: .*positional-only arguments passed as keyword arguments: 'weight"):
+        ops.linear(np.ones((2, 1)), weight=w, bias=np.zeros(1))
+    with pytest.raises(DtypeError, match="exp: .*keyword"):
+        ops.exp(x=w)

@@ -206,9 +206,9 @@ class Op:
     """
 
     def __init__(self, definition, elementwise, view, domain, kinks, listed=True):
-        code = definition.__code__
-        self.name = self.__name__ = definition.__name__
-        self.definition = definition
+        code = definition.__code__  # arrays go by position: by keyword, one that wants a gradient would miss the tape
+        definition.__code__ = code = code.replace(co_posonlyargcount=code.co_argcount)
+        self.name, self.definition = definition.__name__, definition
         self.listed = listed  # in OPS; a user's own op may bear any name, so it never takes a kernel by name
         self.kernel = kernels.FORWARD.get(self.name) if listed else None
         self.arguments = code.co_varnames[: code.co_argcount]
