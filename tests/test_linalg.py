@@ -162,6 +162,9 @@ def test_nan_stays_in_its_entry_of_the_batch():
     assert np.isnan(y[0]).all() and y[1].tolist() == [[2, 0], [0, 2]]
     y = ops.logdet(np.stack([broken, 2 * np.eye(2), [[1.0, math.nan], [0.0, 1.0]]]))
     assert np.isnan(y[[0, 2]]).all() and y[1] == pytest.approx(2 * math.log(2))
+    assert np.isnan(ops.solve(np.array([[0.0, math.nan], [0.0, 1.0]]), np.ones(2))).all(), "NaN, not singular"
+    assert np.isnan(ops.logdet(np.array([[0.0, math.nan], [0.0, 1.0]]))), "NaN, not -inf"
+    assert np.isnan(ops.cholesky(np.array([[-1.0, math.nan], [math.nan, 1.0]]))).all(), "NaN, not indefinite"
     b = np.array([[1.0, math.nan], [2.0, 3.0]])
     assert np.isnan(ops.solve(np.eye(2), b)).any(axis=0).tolist() == [False, True], "a column by itself"
     with pytest.raises(MatrixError, match="at entry 1 of the batch"):

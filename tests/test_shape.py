@@ -48,6 +48,10 @@ COMPOSED = {
     "moveaxis two": (
         lambda x: ops.moveaxis(x, source=(2, 0), destination=(0, 1)), lambda x: np.moveaxis(x, (2, 0), (0, 1)),
         lambda torch, x: torch.moveaxis(x, (2, 0), (0, 1))),
+    "moveaxis all": (
+        lambda x: ops.moveaxis(x, source=(0, 1, -1), destination=(2, 1, 0)),
+        lambda x: np.moveaxis(x, (0, 1, -1), (2, 1, 0)),
+        lambda torch, x: torch.moveaxis(x, (0, 1, -1), (2, 1, 0))),
     "split by one length": (
         lambda x: ops.split(x, lengths=3, axis=-1)[1], lambda x: np.split(x, [3], -1)[1],
         lambda torch, x: torch.split(x, 3, -1)[1]),

@@ -443,7 +443,7 @@ BAD = [
     (SettingError, "pad", (x23,), {"widths": 1, "mode": "mirror"}),
     (ShapeError, "pad", (np.ones((0, 3)),), {"widths": 1, "mode": "reflect"}),
     (DtypeError, "pad", (np.ones((2, 3), int),), {"widths": 1, "value": 0.5}),
-    (DtypeError, "pad", (np.ones((2, 3), np.uint8),), {"widths": 1, "value": 300}),
+    (DtypeError, "pad", (np.ones((2, 3), np.uint8),), {"widths": 1, "value": 300.0}),
     *((ShapeError, name, (np.ones(3),), {}) for name in ("tril", "triu", "diagonal")),
     *((DtypeError, name, (x23,), {"k": "1"}) for name in ("tril", "triu")),
     (AxisError, "diagonal", (x23,), {"axis1": 2}),

@@ -283,7 +283,7 @@ def take(x, index, *, axis=0):
 
 
 def _add_at(index, g, shape):
-    """Zeros of the given shape to which g is added at index: ``np.add.at``, up to 100 times as fast.
+    """Zeros of the given shape to which g is added at index: ``np.add.at``, several times as fast.
 
     Axes that index leaves alone move in one piece. So there is a table of rows, a row of it per row of g, and the rows
     that meet are summed, in the order in which they come.
