@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -312,7 +313,7 @@ def test_embedding_is_not_fooled_by_a_later_change_of_its_rows():
         ([0, 5], AxisError, "from 0 to 5 where 0 to 4"),
         ([-1], AxisError, "from -1 to -1"),
         ([0.0], DtypeError, r"float64 values of shape \(1,\)"),
-        ([True], DtypeError, "bool"),
+        ([True], DtypeError, "bool values"),
     ],
 )
 def test_embedding_refuses(rows, error, text):
@@ -354,7 +355,9 @@ def test_tied_is_counted_once_and_refuses_what_has_no_weight():
     half = nn.Linear(4, 3)
     assert nn.Sequential(half, nn.Tied(half)).summary(4).endswith("19 parameters, 76 bytes, output (n, 4)")
     assert nn.Tied(half, bias_init="torch", generator=0).bias.dtype == np.float32
-    for bad in (nn.ReLU(), half.weight, nn.BatchNorm1d(3)):
+    bias = nn.Tied(nn.Linear(2000, 100), bias_init="torch", generator=0).bias.data
+    assert 0.099 < np.abs(bias).max() <= 0.1  # it adds up 100 inputs
+    for bad in (nn.ReLU(), half.weight, nn.BatchNorm1d(3), SimpleNamespace(weight=half.weight)):
         with pytest.raises(SettingError, match=r"Tied: a \w+ has no weight of two axes"):
             nn.Tied(bad)
 
@@ -370,6 +373,58 @@ def test_lambda():
     assert net[0].function is ops.sin is copy.deepcopy(net)[0].function
     with pytest.raises(SettingError, match="Lambda: 3 cannot be called"):
         nn.Lambda(3)
+
+
+# -- every layer ----------------------------------------------------------------------------------------------------
+
+ROWS, IMAGES, SIGNALS, STEPS = (4, 6), (2, 6, 8, 8), (2, 6, 8), (2, 5, 6)
+LAYERS = [  # each, and the shape of an input
+    *[(nn.activation(name), ROWS) for name in nn.activations._ACTIVATIONS],
+    (nn.Linear(6, 3), ROWS), (nn.Tied(nn.Linear(3, 6, bias=False)), ROWS), (nn.Embedding(5, 2), None), (nn.Flatten(), IMAGES),
+    (nn.Reshape(3, 2), ROWS), (nn.Dropout(0.5), ROWS), (nn.GaussianNoise(), ROWS), (nn.Lambda(ops.sin), ROWS),
+    (nn.Sequential(nn.Linear(6, 3), nn.ReLU()), ROWS), (nn.ModuleList([nn.ReLU()]), None),
+    (nn.ModuleDict({"a": nn.ReLU()}), None), (nn.BatchNorm1d(6), ROWS), (nn.BatchNorm2d(6), IMAGES),
+    (nn.LayerNorm(6), ROWS), (nn.GroupNorm(2, 6), IMAGES), (nn.Conv1d(6, 2, 3), SIGNALS), (nn.Conv2d(6, 2, 3), IMAGES),
+    (nn.ConvTranspose1d(6, 2, 3), SIGNALS), (nn.ConvTranspose2d(6, 2, 3), IMAGES), (nn.MaxPool1d(2), SIGNALS),
+    (nn.MaxPool2d(2), IMAGES), (nn.AvgPool1d(2), SIGNALS), (nn.AvgPool2d(2), IMAGES), (nn.Upsample(2), IMAGES),
+    (nn.RNNCell(6, 2), ROWS), (nn.LSTMCell(6, 2), ROWS), (nn.GRUCell(6, 2), ROWS),
+    (nn.RNN(6, 2), STEPS), (nn.LSTM(6, 2), STEPS), (nn.GRU(6, 2), STEPS),
+    (nn.parametrise(nn.Linear(6, 3), "weight", nn.unit_norm), ROWS),
+]  # fmt: skip
+
+
+def flat(y):
+    """The Tensors in a layer's answer."""
+    return [t for part in y for t in flat(part)] if isinstance(y, tuple) else [y]
+
+
+def test_the_list_of_layers_is_whole():
+    public = {getattr(nn, name) for name in nn.__all__ if isinstance(getattr(nn, name), type)}
+    modules = {cls for cls in public if issubclass(cls, nn.Module)} - {nn.Module, nn.Parametrised}
+    assert {type(layer) for layer, _ in LAYERS} == modules
+
+
+@pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=lambda v: repr(v).partition("\n")[0])
+def test_every_layer_copies_pickles_and_keeps_float32(layer, shape):
+    twins = [layer, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))]
+    assert len({repr(twin) for twin in twins}) == 1 and repr(layer).startswith(type(layer).__name__)
+    assert all(list(twin.state_dict()) == list(layer.state_dict()) for twin in twins)
+    for mine in [*layer.parameters(), *layer.buffers()]:
+        for other in [*twins[1].parameters(), *twins[1].buffers(), *twins[2].parameters(), *twins[2].buffers()]:
+            assert not np.shares_memory(mine._data, other._data)
+    if shape is None:
+        return
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    for mode in (True, False):
+        answers = [flat(twin.train(mode)(Tensor(x))) for twin in twins]  # noise too: the generator was copied
+        assert all(t.dtype == np.float32 for t in answers[0])
+        for other in answers[1:]:
+            assert all(np.array_equal(a.data, b.data) for a, b in zip(answers[0], other, strict=True))
+    wide = copy.deepcopy(layer).astype(np.float64)
+    assert all(t.dtype == np.float64 for t in flat(wide(Tensor(x, dtype=np.float64))))
+    parts = flat(layer(Tensor(x, requires_grad=True)))
+    sum((t * t).sum() for t in parts).backward()
+    assert all(p.grad is not None and p.grad.dtype == np.float32 for p in layer.parameters())
 
 
 # -- together -------------------------------------------------------------------------------------------------------

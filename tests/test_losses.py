@@ -383,6 +383,12 @@ def test_labels_under_a_mask_are_not_read(rng):
     expected = nn.cross_entropy(logits[mask], [1, 3])
     assert nn.cross_entropy(logits, [1, 77, 3], mask=mask) == pytest.approx(expected)
     assert nn.cross_entropy(logits, Tensor([1, -5, 3]), mask=Tensor(mask)).item() == pytest.approx(expected)
+    for settings in ({"mask": mask}, {"ignore_index": 0}):
+        spoilt = Tensor(np.where(mask[:, None], logits, np.nan), requires_grad=True)
+        loss = nn.cross_entropy(spoilt, [1, 0, 3], **settings)
+        loss.backward()
+        assert loss.item() == pytest.approx(expected) and np.isfinite(spoilt.grad.data).all()
+        assert not spoilt.grad.data[1].any()
 
 
 def test_bce_asks_only_what_counts_for_probabilities():

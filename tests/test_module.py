@@ -425,8 +425,13 @@ def test_functional_call_counts_writes_to_what_it_was_given():
     with pytest.raises(engine.GraphError, match="changed in place"):
         y.sum().backward()
     array = np.array([4.0])
-    functional_call(net, {"count": array}, x)
+    assert functional_call(net, {"count": array}, x).dtype == np.float32  # an array takes the parameter's dtype
     assert array.tolist() == [4.0] and net.count.tolist() == [0.0]
+    layer, w = Linear(2, 1), Tensor([[1.0], [1.0]])
+    y = functional_call(layer, {"weight": w}, Tensor([[1.0, 2.0]], requires_grad=True))
+    w.data = [[2.0], [2.0]]  # after the call, before backward
+    with pytest.raises(engine.GraphError, match="changed in place"):
+        y.backward()
 
 
 def test_functional_call_refuses_and_restores():

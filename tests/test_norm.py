@@ -164,7 +164,8 @@ def test_layer_norm(rng, given, shape):
     expected = normalised(x, axes) * layer.weight.data + layer.bias.data
     for mode in (True, False):
         np.testing.assert_allclose(layer.train(mode)(Tensor(x)).data, expected, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(nn.LayerNorm(given, affine=False)(x), normalised(x, axes), rtol=1e-10, atol=1e-12)
+    plain = nn.LayerNorm(given, eps=0.1, affine=False)
+    np.testing.assert_allclose(plain(x), normalised(x, axes, 0.1), rtol=1e-10, atol=1e-12)
 
     def function(x, w, b):
         return nn.functional_call(layer, {"weight": w, "bias": b}, x)
@@ -179,8 +180,11 @@ GROUPS = [(1, (3, 4)), (2, (3, 4)), (2, (3, 4, 5)), (4, (2, 4, 2, 3)), (2, (0, 4
 def test_group_norm(rng, groups, shape):
     layer = filled(nn.GroupNorm(groups, 4, dtype=np.float64), rng)
     x = rng.normal(2.0, 3.0, shape)
-    parts = [normalised(p, tuple(range(1, x.ndim))) for p in np.split(x, groups, axis=1)]
-    expected = np.concatenate(parts, axis=1) * spread(layer.weight.data, x.ndim) + spread(layer.bias.data, x.ndim)
+    axes = tuple(range(1, x.ndim))
+    rows = [np.concatenate([normalised(p, axes, eps) for p in np.split(x, groups, axis=1)], 1) for eps in (1e-5, 0.1)]
+    plain = nn.GroupNorm(groups, 4, eps=0.1, affine=False)
+    np.testing.assert_allclose(plain(x), rows[1], rtol=1e-10, atol=1e-12)
+    expected = rows[0] * spread(layer.weight.data, x.ndim) + spread(layer.bias.data, x.ndim)
     np.testing.assert_allclose(layer(Tensor(x)).data, expected, rtol=1e-10, atol=1e-12)
 
     def function(x, w, b):

@@ -74,7 +74,7 @@ class _BatchNorm(Module):
         mean = ops.mean(x, axis=axes)
         centred = x - _per_channel(mean, x.ndim)
         var = ops.mean(ops.square(centred), axis=axes)
-        if self.training and self.running_mean is not None:
+        if self.running_mean is not None:
             with no_grad():
                 self._remember(self.running_mean, mean)
                 self._remember(self.running_var, var * (n / (n - 1)))  # an estimate of the data's: unbiased
