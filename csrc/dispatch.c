@@ -152,6 +152,15 @@ static void leave(fp_mode mode) { (void)mode; }
         return TAE_DONE;                                     \
     } while (0)
 
+#define RUN_TO(result, ...)                                  \
+    do {                                                     \
+        const tae_kernels *kernel = table()->of[dtype];      \
+        fp_mode mode = enter();                              \
+        result = kernel->__VA_ARGS__;                        \
+        leave(mode);                                         \
+        return TAE_DONE;                                     \
+    } while (0)
+
 static int is_dtype(int dtype) { return dtype == 0 || dtype == 1; }
 
 /* a b c elements of the dtype: each at least 0, and the bytes countable. */
@@ -309,6 +318,64 @@ int tae_sum(int dtype, int64_t outer, int64_t n, int64_t inner, const void *x, v
     NEED(fits(dtype, outer, n, inner) && fits(dtype, outer, inner, 1));
     NEED(outer == 0 || inner == 0 || (out && (n == 0 || x)));
     RUN(sum(outer, n, inner, x, out));
+}
+
+static int is_reducible(int kind, int dtype, int64_t outer, int64_t n, int64_t inner, const void *x, const void *out) {
+    MINE(kind >= 0 && kind < EXTREMES && is_dtype(dtype));
+    NEED(fits(dtype, outer, n, inner) && fits(1, outer, inner, 1) && n > 0);
+    NEED(outer == 0 || inner == 0 || (out && x));
+    return TAE_DONE;
+}
+
+int tae_extreme(int kind, int dtype, int64_t outer, int64_t n, int64_t inner, const void *x, void *out) {
+    int status = is_reducible(kind, dtype, outer, n, inner, x, out);
+    if (status || outer == 0 || inner == 0) return status;
+    RUN(extreme(kind, outer, n, inner, x, out));
+}
+
+int tae_arg_extreme(int kind, int dtype, int64_t outer, int64_t n, int64_t inner, const void *x, int64_t *out) {
+    int status = is_reducible(kind, dtype, outer, n, inner, x, out);
+    if (status || outer == 0 || inner == 0) return status;
+    RUN(arg_extreme(kind, outer, n, inner, x, out));
+}
+
+/* Whether all of index are in 0 .. n - 1. */
+static int in_range(int64_t count, const int64_t *index, int64_t n) {
+    int outside = 0;
+    for (int64_t i = 0; i < count; i++) outside |= (uint64_t)index[i] >= (uint64_t)n;
+    return !outside;
+}
+
+int tae_bce_with_logits(int dtype, int64_t n, const void *x, const void *target, double scale, double *loss, void *g) {
+    MINE(is_dtype(dtype));
+    NEED(fits(dtype, n, 1, 1) && loss && (n == 0 || (x && target)));
+    RUN_TO(*loss, bce_with_logits(n, x, target, scale, g));
+}
+
+int tae_gaussian_kl(int dtype, int64_t n, const void *mu, const void *logvar, double scale, double *loss,
+                    void *g_mu, void *g_logvar) {
+    MINE(is_dtype(dtype));
+    NEED(fits(dtype, n, 1, 1) && loss && (n == 0 || (mu && logvar)));
+    RUN_TO(*loss, gaussian_kl(n, mu, logvar, scale, g_mu, g_logvar));
+}
+
+int tae_cross_entropy(int dtype, int64_t rows, int64_t n, const void *x, const int64_t *label, double scale,
+                      double *loss, void *g) {
+    MINE(is_dtype(dtype));
+    NEED(fits(dtype, rows, n, 1) && fits(1, rows, 1, 1) && loss && (rows == 0 || label));
+    NEED(rows == 0 || n == 0 || x);
+    NEED(in_range(rows, label, n));
+    RUN_TO(*loss, cross_entropy(rows, n, x, label, scale, g));
+}
+
+int tae_gather(int from, int dtype, int64_t rows, int64_t n, int64_t x_rows, const void *x, const int64_t *index,
+               double scale, void *out) {
+    MINE(is_dtype(dtype) && (from == dtype || from == 2));
+    NEED(fits(1, rows, n, 1) && fits(1, x_rows, n, 1) && fits(1, rows, 1, 1) && (rows == 0 || index));
+    NEED(in_range(rows, index, x_rows));
+    if (rows == 0 || n == 0) return TAE_DONE;
+    NEED(x && out);
+    RUN(gather(from, rows, n, x, index, scale, out));
 }
 
 #define ROWS(name)                                                                       \

@@ -61,6 +61,8 @@ enum {
 
 enum { BINARY_add, BINARY_subtract, BINARY_multiply, BINARY_divide, BINARY_OPS };
 
+enum { EXTREME_MAX, EXTREME_MIN, EXTREMES };
+
 enum { NOISE_UNIFORM, NOISE_NORMAL, NOISE_BERNOULLI, NOISE_KINDS };
 
 /* The arguments of tae_gemm. */
@@ -93,6 +95,12 @@ typedef struct {
     void (*unary_backward)(int op, int64_t n, const void *g, int64_t g_step, const void *kept, void *out, double param);
     void (*binary)(int op, int64_t n, const void *a, int64_t a_step, const void *b, int64_t b_step, void *out);
     void (*sum)(int64_t outer, int64_t n, int64_t inner, const void *x, void *out);
+    void (*extreme)(int kind, int64_t outer, int64_t n, int64_t inner, const void *x, void *out);
+    void (*arg_extreme)(int kind, int64_t outer, int64_t n, int64_t inner, const void *x, int64_t *out);
+    double (*bce_with_logits)(int64_t n, const void *x, const void *target, double scale, void *g);
+    double (*gaussian_kl)(int64_t n, const void *mu, const void *logvar, double scale, void *g_mu, void *g_logvar);
+    double (*cross_entropy)(int64_t rows, int64_t n, const void *x, const int64_t *label, double scale, void *g);
+    void (*gather)(int from, int64_t rows, int64_t n, const void *x, const int64_t *index, double scale, void *out);
     void (*softmax)(int64_t rows, int64_t n, const void *x, void *out);
     void (*log_softmax)(int64_t rows, int64_t n, const void *x, void *out);
     void (*softmax_backward)(int64_t rows, int64_t n, const void *g, const void *y, void *out);

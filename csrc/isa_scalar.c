@@ -11,9 +11,8 @@
 #define GEMM_TILES ROWS_8(1) ROWS_4(2)
 #define VFMA_f32(a, b, c) ((a) * (b) + (c))
 #define VFMA_f64(a, b, c) ((a) * (b) + (c))
-#define VMIN_f32(a, b) select_f32(LESS(a, b), a, b)
-#define VMIN_f64(a, b) select_f64(LESS(a, b), a, b)
-#define VMAX_f32(a, b) select_f32(LESS(b, a), a, b)
-#define VMAX_f64(a, b) select_f64(LESS(b, a), a, b)
+#if TAE_X86 /* which has SSE2 */
+#define VMUL32(a, b) _mm_mul_epu32((__m128i)(a), (__m128i)(b))
+#endif
 
 #include "isa.inc"

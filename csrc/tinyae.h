@@ -87,6 +87,13 @@ int tae_gemm_stack(int dtype, int axes, const int64_t *sizes, const int64_t *a_s
 /* out (outer, inner) = the sum of x (outer, n, inner) over its middle axis. */
 int tae_sum(int dtype, int64_t outer, int64_t n, int64_t inner, const void *x, void *out);
 
+/* out (outer, inner) = the extreme of x (outer, n, inner) over its middle axis, n > 0: kind 0 = the largest, 1 = the
+ * smallest; NaN if there is one. */
+int tae_extreme(int kind, int dtype, int64_t outer, int64_t n, int64_t inner, const void *x, void *out);
+
+/* Where that is: the first of equal places; the first NaN if there is one. */
+int tae_arg_extreme(int kind, int dtype, int64_t outer, int64_t n, int64_t inner, const void *x, int64_t *out);
+
 /* Row by row, x (rows, n): out = exp(x) / sum exp(x), and its logarithm.  In place: out == x. */
 int tae_softmax(int dtype, int64_t rows, int64_t n, const void *x, void *out);
 int tae_log_softmax(int dtype, int64_t rows, int64_t n, const void *x, void *out);
@@ -97,6 +104,23 @@ int tae_log_softmax_backward(int dtype, int64_t rows, int64_t n, const void *g, 
 
 /* out (rows) = log sum exp(x), row by row; -inf for an empty row. */
 int tae_logsumexp(int dtype, int64_t rows, int64_t n, const void *x, void *out);
+
+/* Losses with their gradients in one pass over memory: *loss = scale times the sum of the terms, and where a g is not
+ * NULL it becomes the gradient of *loss.
+ *   bce_with_logits   max(x, 0) - x target + log(1 + exp(-|x|))             in place: g == x or g == target
+ *   gaussian_kl       (mu^2 + exp(logvar) - 1 - logvar) / 2                 in place: g_mu == mu, g_logvar == logvar
+ *   cross_entropy     log sum exp(x) - x[label], for each row of x (rows, n).  TAE_BAD_ARGUMENT, and nothing is written,
+ *                     if a label is not in 0 .. n - 1.                      in place: g == x */
+int tae_bce_with_logits(int dtype, int64_t n, const void *x, const void *target, double scale, double *loss, void *g);
+int tae_gaussian_kl(int dtype, int64_t n, const void *mu, const void *logvar, double scale, double *loss,
+                    void *g_mu, void *g_logvar);
+int tae_cross_entropy(int dtype, int64_t rows, int64_t n, const void *x, const int64_t *label, double scale,
+                      double *loss, void *g);
+
+/* out[r] = scale x[index[r]] for 0 <= r < rows: rows of n elements out of x (x_rows, n).  x is of the dtype `from`, which
+ * is `dtype` or 2 = bytes, 0 to 255.  TAE_BAD_ARGUMENT, and nothing is written, if an index is not in 0 .. x_rows - 1. */
+int tae_gather(int from, int dtype, int64_t rows, int64_t n, int64_t x_rows, const void *x, const int64_t *index,
+               double scale, void *out);
 
 /* One step of gradient descent, in place on p and velocity (NULL if and only if momentum is 0):
  *   g' = g + weight_decay p;  velocity = momentum velocity + g';

@@ -146,7 +146,9 @@ def test_the_library_names_what_it_has():
     assert sorted(kernels._names(lib.tae_unary_name)) == UNARY
     assert kernels._names(lib.tae_binary_name) == ["add", "subtract", "multiply", "divide"]
     assert kernels._names(lib.tae_isa_name)[0] == "scalar"
-    assert set(kernels.FORWARD) == {*UNARY, "matmul", "linear", "sum", "softmax", "log_softmax", "logsumexp"}
+    assert set(kernels.FORWARD) == {
+        *UNARY, "matmul", "linear", "sum", "max", "min", "softmax", "log_softmax", "logsumexp",
+    }
     assert set(kernels.BACKWARD) == {(name, "x") for name in (*UNARY, "softmax", "log_softmax")}
     keeps_y = [name for op, name in enumerate(kernels._names(lib.tae_unary_name)) if lib.tae_unary_keeps_y(op)]
     assert sorted(keeps_y) == ["elu", "exp", "leaky_relu", "relu", "rsqrt", "sigmoid", "sqrt", "tanh"]
@@ -195,12 +197,12 @@ def test_any_memory_gives_the_same_bits(name, dtype):
         {"axis": -1}
         if "softmax" in name
         else {"axis": 0}
-        if name == "sum"
+        if name in ("sum", "max", "min")
         else {"axis": 1}
         if name == "logsumexp"
         else {}
     )
-    settings |= {"keepdims": False} if name in ("sum", "logsumexp") else {}
+    settings |= {"keepdims": False} if name in ("sum", "max", "min", "logsumexp") else {}
     operands = {"matmul": (x, y), "linear": (x, y, y[0].copy())}.get(name, (x,))
     expected = kernels.FORWARD[name](*operands, **settings)
     for which, operand in enumerate(operands):
@@ -239,7 +241,8 @@ NOT_FOR_C = [
 @pytest.mark.parametrize("x", NOT_FOR_C, ids=lambda x: f"{type(x).__name__}-{getattr(x, 'dtype', '')}")
 def test_what_is_not_an_array_of_native_floats_is_not_its_case(x):
     good = np.ones((3, 3), np.float32)
-    axis = {"sum": {"axis": None, "keepdims": False}, "logsumexp": {"axis": -1, "keepdims": False}}
+    axis = {name: {"axis": None, "keepdims": False} for name in ("sum", "max", "min")}
+    axis |= {"logsumexp": {"axis": -1, "keepdims": False}}
     axis |= {"softmax": {"axis": -1}, "log_softmax": {"axis": -1}}
     for name, forward in kernels.FORWARD.items():
         if name in ("matmul", "linear"):
@@ -352,6 +355,25 @@ def test_nothing_is_written_that_may_not_be():
 
 
 @needs_c
+def test_gather_takes_whole_rows_and_refuses_the_rest():
+    x, index = np.arange(24, dtype=np.float32).reshape(4, 2, 3), np.array([3, 0, 3])
+    out = np.empty((3, 2, 3), np.float32)
+    assert kernels.gather(out, x, index, 0.5) and np.array_equal(out, x[index] / 2)
+    assert kernels.gather(out, x.astype(np.uint8), np.repeat(index, 2)[::2]) and np.array_equal(out, x[index])
+    for bad in ([4, 0, 0], [-1, 0, 0], [0, 2**62, 0]):
+        out[:] = 7
+        assert not kernels.gather(out, x, np.array(bad)) and np.all(out == 7)
+    for arguments in (
+        (out, x.astype(np.float64), index), (out, x, index.astype(np.int32)), (out, x, index[:2]),
+        (out[:, 0], x, index),
+        (out, x[:, ::-1], index), (out, x.tolist(), index), (out, x, [3, 0, 3]), (out[:, ::-1], x, index),
+        (out.astype(np.int64), x, index), (out, x[0, 0, 0], index),
+    ):  # fmt: skip
+        assert kernels.gather(*arguments) is False and np.all(out == 7)
+    assert kernels.gather(np.empty((0, 2, 3), "f"), x, index[:0])
+
+
+@needs_c
 def test_threads_side_by_side():
     """The interpreter lock is released inside C: the same answers, and none of another thread's."""
     rng = np.random.default_rng(0)
@@ -381,6 +403,7 @@ def test_misuse_of_the_c_api_returns_a_status_and_writes_nothing():
     x, out = np.ones(8, np.float32), np.full(8, 7, np.float32)
     p, q, null = ffi.from_buffer(x), ffi.from_buffer(out), ffi.NULL
     ops = len(UNARY)
+    cell, places = ffi.new("double *", 7.0), ffi.new("int64_t[]", [0, 1])
     mine, bad = lib.TAE_NOT_MINE, lib.TAE_BAD_ARGUMENT
     huge = 2**62
     calls = {
@@ -397,6 +420,14 @@ def test_misuse_of_the_c_api_returns_a_status_and_writes_nothing():
             *((f, 2, 2, 4, p, p, q) for f in (lib.tae_softmax_backward, lib.tae_log_softmax_backward)),
             (lib.tae_sgd, 2, 8, q, p, null, 0.1, 0.0, 0, 0.0),
             (lib.tae_adam, 2, 8, q, p, q, q, 0.1, 0.9, 0.9, 1e-8, 0.0, 0, 1),
+            (lib.tae_extreme, 2, 0, 2, 2, 2, p, q),
+            (lib.tae_extreme, 0, 2, 2, 2, 2, p, q),
+            (lib.tae_arg_extreme, -1, 0, 2, 2, 2, p, places),
+            (lib.tae_bce_with_logits, 2, 8, p, p, 1.0, cell, q),
+            (lib.tae_gaussian_kl, 2, 8, p, p, 1.0, cell, q, q),
+            (lib.tae_cross_entropy, 2, 2, 4, p, places, 1.0, cell, q),
+            (lib.tae_gather, 1, 0, 2, 4, 2, p, places, 1.0, q),
+            (lib.tae_gather, 3, 0, 2, 4, 2, p, places, 1.0, q),
             (lib.tae_noise, 3, 0, 8, 0, 0, 0.5, q),
             (lib.tae_noise, -1, 0, 8, 0, 0, 0.5, q),
             (lib.tae_noise, 0, 2, 8, 0, 0, 0.5, q),
@@ -451,6 +482,24 @@ def test_misuse_of_the_c_api_returns_a_status_and_writes_nothing():
                     (8, (q, p, q, q), 0),
                     (-8, (q, p, q, q), 1),
                 )
+            ),
+            *((lib.tae_extreme, 0, 0, *n, p, q) for n in ((2, 0, 2), (-1, 2, 2), (2, 2, 2**62))),
+            *((lib.tae_extreme, 0, 0, 2, 2, 2, a, b) for a, b in ((null, q), (p, null))),
+            (lib.tae_arg_extreme, 1, 0, 2, 0, 2, p, places),
+            (lib.tae_arg_extreme, 1, 0, 2, 2, 2, p, null),
+            *(
+                (function, 0, 8, a, b, 1.0, c, *out)
+                for function, out in ((lib.tae_bce_with_logits, [q]), (lib.tae_gaussian_kl, [q, q]))
+                for a, b, c in ((null, p, cell), (p, null, cell), (p, p, null))
+            ),
+            *(
+                (lib.tae_cross_entropy, 0, 2, n, p, label, 1.0, c, q)
+                for n, label, c in ((1, places, cell), (4, null, cell), (4, places, null))
+            ),
+            *(
+                (lib.tae_gather, 0, 0, 2, 2, n, rows, index, 1.0, out)
+                for n, rows, index, out in
+                ((1, p, places, q), (4, null, places, q), (4, p, null, q), (4, p, places, null))
             ),
             (lib.tae_noise, 0, 0, 8, 0, 0, 0.5, null),
             (lib.tae_noise, 0, 0, -8, 0, 0, 0.5, q),

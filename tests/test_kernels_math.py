@@ -506,6 +506,159 @@ def test_a_sum_does_not_depend_on_its_neighbours(dtype, rng):
         assert total(x).tobytes() == alone.tobytes()
 
 
+# -- extremes ---------------------------------------------------------------------------------------------------------
+
+EXTREMES = [("max", np.max, np.argmax), ("min", np.min, np.argmin)]
+
+
+@pytest.mark.parametrize("name,best,place", EXTREMES)
+def test_extremes_and_their_places(name, best, place, dtype, rng):
+    kind = [row[0] for row in EXTREMES].index(name)
+    for shape in SHAPES[:-2]:
+        if shape[1] == 0:
+            continue
+        x = rng.integers(-50, 50, shape).astype(dtype)  # with ties
+        if x.size:
+            x.flat[rng.integers(0, x.size, 2)] = rng.choice([np.nan, np.inf, -np.inf, -0.0], 2)
+        out = np.empty((shape[0], shape[2]), dtype)
+        call(lib.tae_extreme, kind, code(x), *shape, frozen(x), out)
+        np.testing.assert_array_equal(out, best(x, 1))
+        np.testing.assert_array_equal(places_of(kind, x), place(x, 1))
+    x = np.array([3.0, np.nan, 5.0, np.nan], dtype)
+    for part, where in (x, 1), (x[2:], 1), (x[:1], 0), (np.full(700, -np.inf, dtype), 0):
+        assert places_of(kind, part[None, :, None])[0, 0] == where
+
+
+def places_of(kind, x):
+    """tae_arg_extreme over the middle axis, with a sentinel on either side of what it writes."""
+    outer, n, inner = x.shape
+    places = np.full(outer * inner + 2, -7, np.int64)
+    x, out = guarded(np.ascontiguousarray(x))[0], ffi.from_buffer("int64_t[]", places)
+    assert lib.tae_arg_extreme(kind, code(x), outer, n, inner, ffi.from_buffer(x) if x.size else ffi.NULL, out + 1) == 0
+    assert places[0] == places[-1] == -7
+    return places[1:-1].reshape(outer, inner)
+
+
+# -- losses in one pass -----------------------------------------------------------------------------------------------
+
+LONG = [0, 1, 2, 7, 16, 33, 257, 1024, 1025, 5000]
+
+
+def loss_of(function, n, arrays, scale, gradients):
+    loss = ffi.new("double *", np.nan)
+
+    def run(*pointers):
+        return function(code(arrays[0]), *n, *pointers[: len(arrays)], scale, loss, *pointers[len(arrays) :])
+
+    call(run, *map(frozen, arrays), *gradients)
+    return loss[0]
+
+
+@pytest.mark.parametrize("n", LONG)
+def test_bce_with_logits(n, dtype, rng):
+    eps = np.finfo(dtype).eps
+    for spread in (1, 10, 60):
+        x, t = (rng.standard_normal(n) * spread).astype(dtype), rng.random(n).astype(dtype)
+        t[::3] = np.round(t[::3])
+        wide = x.astype(WIDE)
+        terms, slope = softplus(wide) - wide * t, sigmoid(wide) - t
+        g = np.empty(n, dtype)
+        loss = loss_of(lib.tae_bce_with_logits, (n,), (x, t), 0.25, (g,))
+        size = np.maximum(np.abs(wide), 1)
+        assert abs(loss - terms.sum() / 4) <= 4 * np.log2(max(n, 2)) * eps * (size.sum() + 1) / 4
+        assert np.all(np.abs(g - slope / 4) <= 2 * eps * (sigmoid(wide) + t) / 4 + np.finfo(dtype).tiny)
+        assert loss_of(lib.tae_bce_with_logits, (n,), (x, t), 0.25, (None,)) == loss
+        same = x.copy()  # in place
+        cell = ffi.new("double *")
+        if n:
+            p = ffi.from_buffer(same)
+            assert lib.tae_bce_with_logits(code(x), n, p, ffi.from_buffer(t), 0.25, cell, p) == 0
+            assert same.tobytes() == g.tobytes() and cell[0] == loss
+
+
+@pytest.mark.parametrize("n", LONG)
+def test_gaussian_kl(n, dtype, rng):
+    eps = np.finfo(dtype).eps
+    mu, logvar = rng.standard_normal((2, n)).astype(dtype) * dtype(2)
+    logvar[::2] *= dtype(1e-4)  # where exp(logvar) - 1 would cancel
+    m, v = mu.astype(WIDE), logvar.astype(WIDE)
+    terms = (m * m + np.expm1(v) - v) / 2
+    g_mu, g_logvar = np.empty((2, n), dtype)
+    loss = loss_of(lib.tae_gaussian_kl, (n,), (mu, logvar), 0.5, (g_mu, g_logvar))
+    bound = 4 * np.log2(max(n, 2)) * eps * ((m * m + np.abs(np.expm1(v)) + np.abs(v)).sum() + 1)
+    assert abs(loss - terms.sum() / 2) <= bound
+    assert_close(g_mu, m / 2, 0.5)
+    assert_close(g_logvar, np.expm1(v) / 4, 2)
+    assert loss_of(lib.tae_gaussian_kl, (n,), (mu, logvar), 0.5, (None, None)) == loss
+    zeros = np.zeros(n, dtype)
+    assert loss_of(lib.tae_gaussian_kl, (n,), (zeros, zeros), 1.0, (None, None)) == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (40, 10), (5, 17), (2, 1000), (1, 5000), (0, 3), (0, 0)])
+def test_cross_entropy(shape, dtype, rng):
+    eps = np.finfo(dtype).eps
+    rows, n = shape
+    for spread in (1, 30):
+        x = (rng.standard_normal(shape) * spread + 5).astype(dtype)
+        label = rng.integers(0, max(n, 1), rows)
+        one_hot = np.arange(n) == label[:, None]
+        g, cell = np.empty(shape, dtype), ffi.new("double *")
+
+        def run(x, g, label=label, cell=cell):
+            return lib.tae_cross_entropy(code(out), rows, n, x, ffi.from_buffer("int64_t[]", label), 0.5, cell, g)
+
+        out = g
+        call(run, frozen(x), g)
+        if rows == 0:
+            assert cell[0] == 0
+            continue
+        y = wide_softmax(x.astype(WIDE))
+        terms = -np.log(y[one_hot])
+        size = np.abs(x).max(initial=0) + 10
+        assert abs(cell[0] - terms.sum() / 2) <= 8 * eps * size * rows
+        gap = np.abs(x.astype(WIDE) - x.max(1, keepdims=True)).max()
+        bound = (6 + gap) * eps * (y + one_hot) + np.finfo(dtype).tiny  # below which a result is 0
+        assert np.all(np.abs(g - (y - one_hot) / 2) <= bound)
+        loss = cell[0]
+        call(run, frozen(x), None)
+        assert cell[0] == loss
+        alone = np.empty_like(g)
+        for i in range(rows):
+            def one(x, g, i=i):
+                return lib.tae_cross_entropy(code(out), 1, n, x, ffi.from_buffer("int64_t[]", label[i:]), 0.5, cell, g)
+
+            row = np.empty(n, dtype)
+            call(one, frozen(x[i]), row)
+            alone[i] = row
+        assert alone.tobytes() == g.tobytes()
+
+
+# -- rows by number ---------------------------------------------------------------------------------------------------
+
+
+def test_gather(dtype, rng):
+    for n in SIZES:
+        for x in (rng.standard_normal((9, n)).astype(dtype), rng.integers(0, 256, (9, n), np.uint8)):
+            for index in (np.array([8, 0, 3, 3, 8]), np.arange(0)):
+                for scale in (1.0, 1 / 255):
+                    out = np.empty((index.size, n), dtype)
+                    source = 2 if x.dtype == np.uint8 else code(x)
+
+                    def run(x, out, source=source, index=index, scale=scale, n=n):
+                        where = ffi.from_buffer("int64_t[]", index)
+                        return lib.tae_gather(source, code(np.empty(0, dtype)), index.size, n, 9, x, where, scale, out)
+
+                    call(run, frozen(x) if x.dtype != np.uint8 else Bytes(x), out)
+                    np.testing.assert_array_equal(out, x[index].astype(dtype) * dtype(scale))
+
+
+class Bytes:
+    """An argument that `call` passes on without guards."""
+
+    def __new__(cls, x):
+        return ffi.from_buffer(np.ascontiguousarray(x)) if x.size else ffi.NULL
+
+
 # -- softmax and its family -------------------------------------------------------------------------------------------
 
 

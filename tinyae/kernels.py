@@ -7,7 +7,7 @@ calls: it looks up arrays' dtype, shape and memory, and passes pointers. Read it
     FORWARD[op](*arrays, **settings)               a new array, or None: not my case
     BACKWARD[op, argument](g, *kept)               the same; kept is what the op's vjp names after g
     gemm(a, b, bias, activation, param, ...)       the same
-    sgd(...), adam(...), noise(...)                True: done in place, or False: not my case
+    sgd(...), adam(...), noise(...), gather(...)   True: done in place, or False: not my case
     info(), use_isa(name)                          which backend and which instruction set
     get_num_threads(), set_num_threads(n)          how many threads a call may use
 
@@ -30,8 +30,8 @@ import numpy as np
 
 from .errors import BackendError, SettingError
 
-__all__ = ["BACKWARD", "FORWARD", "adam", "gemm", "get_num_threads", "info", "noise", "say_why_once", "set_num_threads",
-           "sgd", "use_isa"]  # fmt: skip
+__all__ = ["BACKWARD", "FORWARD", "adam", "gather", "gemm", "get_num_threads", "info", "noise", "say_why_once",
+           "set_num_threads", "sgd", "use_isa"]  # fmt: skip
 
 FORWARD = {}
 BACKWARD = {}
@@ -249,6 +249,23 @@ def adam(p, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, step):
     return _lib.tae_adam(code, p.size, *arrays, lr, beta1, beta2, eps, weight_decay, decoupled, step) == 0
 
 
+def gather(out, x, index, scale=1.0):
+    """out[...] = x[index] * scale: whole rows, one pass. x is of out's dtype or uint8, index int64, each in range.
+
+    Shape: out (m, ...), x (n, ...), index (m,). See `tae_gather` in csrc/tinyae.h.
+    """
+    if _lib is None or (code := _common(out, out)) is None or not _writeable(out):
+        return False
+    if x.__class__ is not _ndarray or index.__class__ is not _ndarray or index.dtype != np.int64 or index.ndim != 1:
+        return False
+    source = 2 if x.dtype == np.uint8 else _code(x.dtype)
+    if source is None or x.ndim == 0 or out.shape != (index.size, *x.shape[1:]) or x.flags.num & _DENSE != _DENSE:
+        return False  # a copy of a whole data set would cost more than it brings
+    index = _ffi.from_buffer("int64_t[]", _dense(index))
+    sizes = len(index), math.prod(x.shape[1:]), x.shape[0]
+    return _lib.tae_gather(source, code, *sizes, _from(x), index, scale, _from(out)) == 0
+
+
 _NOISE = {"uniform": 0, "normal": 1, "bernoulli": 2}
 
 
@@ -432,6 +449,21 @@ def _sum(x, axis, keepdims):
     return None if _lib.tae_sum(code, *sizes, _from(x), _from(out)) else out
 
 
+def _extreme(kind):
+    """max and min. NumPy refuses an empty axis, so that is not our case."""
+
+    def forward(x, axis, keepdims):
+        if x.__class__ is not _ndarray or (code := _code(x.dtype)) is None or (parts := _axes(x.shape, axis)) is None:
+            return None
+        outer, along, inner = parts
+        x = _dense(x)
+        out = np.empty(outer + (1,) * len(along) + inner if keepdims else outer + inner, x.dtype)
+        sizes = math.prod(outer), math.prod(along), math.prod(inner)
+        return None if _lib.tae_extreme(kind, code, *sizes, _from(x), _from(out)) else out
+
+    return forward
+
+
 def _by_row(run, reduces=False):
     """softmax and the like: rows are the last axis, another one is not our case."""
 
@@ -489,6 +521,8 @@ if _lib is not None:
         matmul=_matmul,
         linear=_linear,
         sum=_sum,
+        max=_extreme(0),
+        min=_extreme(1),
         softmax=_by_row(_lib.tae_softmax),
         log_softmax=_by_row(_lib.tae_log_softmax),
         logsumexp=_by_row(_lib.tae_logsumexp, reduces=True),
