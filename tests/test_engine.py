@@ -10,6 +10,7 @@ import re
 import threading
 import time
 import weakref
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -58,6 +59,114 @@ def test_long_chain_without_recursion(length):
     y.backward()
     assert x.grad.item() == 1
     del y  # the chain of nodes dies without recursion too
+
+
+@contextmanager
+def counted(name, argument):
+    """A list that grows by one whenever the rule runs."""
+    rule, kernel, names = before = OPS[name].rules[argument]
+    calls = []
+
+    def counting(g, *kept):
+        calls.append(1)
+        return rule(g, *kept)
+
+    OPS[name].rules[argument] = counting, None, names
+    OPS[name]._recipes.clear()
+    try:
+        yield calls
+    finally:
+        OPS[name].rules[argument] = before
+        OPS[name]._recipes.clear()
+
+
+@contextmanager
+def without_gc():
+    """What dies inside, dies by reference count."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("add_up", [lambda parts: sum(parts, 0.0), lambda parts: ops.stack(*parts).sum()],
+                         ids=["one by one", "at once"])  # fmt: skip
+def test_fan_out_of_ten_thousand(add_up):
+    """One value used 10,000 times: each use counts, each node is visited once, all die with the last reference."""
+    n = 10_000
+    with counted("mul", "a") as visits, without_gc():
+        x = leaf([1.0, 2.0])
+        parts = [x * float(k) for k in range(n)]
+        loss = add_up(parts).sum()
+        alive = [weakref.ref(node) for node in engine._below(loss._node) if node.op is not None]
+        loss.backward()
+        assert len(visits) == n
+        assert x.grad.tolist() == [n * (n - 1) / 2] * 2
+        del parts, loss
+        assert not any(ref() for ref in alive) and len(alive) > n
+
+
+def test_each_node_of_a_long_chain_is_visited_once_and_dies():
+    """100,000 ops with a side path around each one: 2**100,000 paths, and no recursion in walking or in dying."""
+    n = 100_000
+    with counted("sub", "a") as visits, without_gc():
+        x = y = leaf(1.0)
+        for _ in range(n // 2):
+            y = (y - 0.5) * 0.5 + y * 0.5
+        alive = [weakref.ref(node) for node in engine._below(y._node) if node.op is not None]
+        y.backward()
+        assert len(visits) == n // 2 and x.grad.item() == 1
+        del y
+        assert not any(ref() for ref in alive) and len(alive) == 2 * n
+
+
+def test_a_graph_shared_by_two_losses():
+    """A node on both ways is visited once per walk; kept for the second walk, freed by it, gone with the losses."""
+    with counted("tanh", "x") as trunk, counted("exp", "x") as head, without_gc():
+        x = leaf([0.5, -1.0])
+        h = x.tanh()
+        first, second = (h * h).sum(), (h * 3.0).exp().sum()
+        alive = [weakref.ref(node) for node in engine._below(h._node) if node.op is not None]
+        first.backward(retain_graph=True)
+        assert (len(trunk), len(head)) == (1, 0)
+        second.backward()
+        assert (len(trunk), len(head)) == (2, 1)
+        t = np.tanh(x.data)
+        np.testing.assert_allclose(x.grad.data, (2 * t + 3 * np.exp(3 * t)) * (1 - t * t))
+        with pytest.raises(GraphError, match="freed"):
+            second.backward()
+        with pytest.raises(GraphError, match="freed by an earlier backward"):
+            first.backward()  # its trunk is gone
+        del h, first, second
+        assert not any(ref() for ref in alive) and alive
+
+
+@pytest.mark.parametrize(("depth", "width"), [(400, 2), (40, 40), (4, 400)])
+@pytest.mark.parametrize("seed", range(3))
+def test_random_graphs(depth, width, seed):
+    """Layers of sums with random factors and random ways between them, against the product of their matrices."""
+    rng = np.random.default_rng(seed)
+    x = leaf(rng.standard_normal(width))
+    values, total = [x[i] for i in range(width)], np.eye(width)
+    with counted("mul", "a") as visits:
+        for _ in range(depth):
+            matrix = np.zeros((width, width))
+            new = []
+            for i in range(width):
+                ways = rng.integers(width, size=3)  # the same one twice, at times
+                factors = rng.choice([-0.5, 0.25, 0.5, 1.0], size=3)
+                np.add.at(matrix[i], ways, factors)
+                new.append(sum((values[j] * f for j, f in zip(ways, factors)), 0.0))
+            values, total = new, matrix @ total
+        u = rng.standard_normal(width)
+        loss = sum(v * w for v, w in zip(values, u))
+        used = sum(node.op is not None and node.op.name == "mul" for node in engine._below(loss._node))
+        loss.backward()
+    np.testing.assert_allclose(x.grad.data, u @ total, rtol=1e-9, atol=1e-12 * np.abs(total).sum())
+    assert loss.item() == pytest.approx(u @ total @ x.data, rel=1e-9, abs=1e-9 * np.abs(total).sum())
+    assert len(visits) == used
 
 
 def test_dead_branch_costs_and_changes_nothing():
