@@ -327,7 +327,9 @@ class Engine(RuleBasedStateMachine):
             return complains(complaint, lambda: grad(pair.tensor, tensors, g, create_graph=True, **settings))
         first = grad(pair.tensor, tensors, g, create_graph=True, **settings)
         total = sum((f * w).sum() for f, w in zip(first, weights))
-        second = grad(total, tensors, **settings) if total.requires_grad else [Tensor(np.zeros(t.shape)) for t in tensors]
+        second = [Tensor(np.zeros(t.shape)) for t in tensors]
+        if total.requires_grad:
+            second = grad(total, tensors, **settings)
         once, twice = {}, {}
         for scalar, seed in zip(pair.scalars.ravel(), np.ravel(g)):
             differentiable_partials(scalar, Scalar(seed), once)
