@@ -25,7 +25,7 @@ def scrambled(shape, salt):
 
 
 def inputs():
-    """(x, [weight, bias, weight, ...]): 32 rows of numbers in [0, 1), and weights of Glorot's size. Biases are not 0."""
+    """(x, [weight, bias, weight, ...]): 32 rows of numbers in [0, 1), weights of Glorot's size, biases not 0."""
     parameters = []
     for k, (n_in, n_out) in enumerate(zip(SIZES, SIZES[1:])):
         parameters.append((2 * scrambled((n_in, n_out), k + 1) - 1) * np.sqrt(6 / (n_in + n_out)))
