@@ -380,7 +380,8 @@ def test_lambda():
 ROWS, IMAGES, SIGNALS, STEPS = (4, 6), (2, 6, 8, 8), (2, 6, 8), (2, 5, 6)
 LAYERS = [  # each, and the shape of an input
     *[(nn.activation(name), ROWS) for name in nn.activations._ACTIVATIONS],
-    (nn.Linear(6, 3), ROWS), (nn.Tied(nn.Linear(3, 6, bias=False)), ROWS), (nn.Embedding(5, 2), None), (nn.Flatten(), IMAGES),
+    (nn.Linear(6, 3), ROWS),
+    (nn.Tied(nn.Linear(3, 6, bias=False)), ROWS), (nn.Embedding(5, 2), None), (nn.Flatten(), IMAGES),
     (nn.Reshape(3, 2), ROWS), (nn.Dropout(0.5), ROWS), (nn.GaussianNoise(), ROWS), (nn.Lambda(ops.sin), ROWS),
     (nn.Sequential(nn.Linear(6, 3), nn.ReLU()), ROWS), (nn.ModuleList([nn.ReLU()]), None),
     (nn.ModuleDict({"a": nn.ReLU()}), None), (nn.BatchNorm1d(6), ROWS), (nn.BatchNorm2d(6), IMAGES),
