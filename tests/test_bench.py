@@ -179,7 +179,7 @@ def test_a_worker_that_breaks_down_shows_where(root):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nothing"], "there is no benchmark 'nothing'. There are: eager, train."),
+        (["nothing"], "there is no benchmark 'nothing'. There are: eager, train, ulp."),
         (["train", "--peers", "numpy,someone"], "there is no 'someone'; there are: tinyae, tinyae-numpy, numpy"),
         (["train", "--cases", "z"], "there is no 'z'; there are: a"),
         (["train", "--batch", "32,0"], "'32,0' is not a list of whole numbers from 1 on"),
@@ -194,3 +194,20 @@ def test_what_there_is_not(root, arguments, words):
     assert done.returncode == 2
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(kernels.info()["backend"] == "numpy", reason="the backend is NumPy: there is no C to test")
+def test_ulp_sweeps_and_says_what_is_worse_than_promised(root):
+    done = bench(root, "ulp", "exp", "gelu", "erf", "--every", 9973, "--isa", "scalar")
+    assert done.returncode == 0, done.stderr
+    assert "the worst of 430,659 float32 inputs, scalar" in done.stdout
+    worst = {line.split()[0]: float(line.split()[1]) for line in done.stdout.splitlines()[3:]}
+    assert list(worst) == ["exp", "gelu", "erf"] and all(0.5 <= ulp <= 2 for ulp in worst.values())
+    assert bench(root, "ulp", "log", "--dtype", "float64", "--every", 1000).returncode == 0
+    spoil(root, "ulp.py", '"exp": np.exp,', '"exp": lambda x: np.exp(x) * (1 + 1e-6),')
+    done = bench(root, "ulp", "exp", "--every", 9973)
+    assert done.returncode == 1
+    assert "promised are 2 ulp" in done.stderr and "exp is off by " in done.stderr
+    for arguments, words in (["sine"], "there is no 'sine'"), (["exp", "--isa", "mmx"], "'mmx' is not an instruction"):
+        done = bench(root, "ulp", *arguments)
+        assert done.returncode == 2 and words in done.stderr

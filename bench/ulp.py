@@ -1,0 +1,156 @@
+"""Worst errors of the element-wise functions, in units of the last place, over every float32.
+
+Each bit pattern of a float32 is an input (4.3 billion: minutes per function), compared with the function in float64,
+whose own error is a millionth of a unit. A float64 has too many: random ones, compared in the longer float of the C
+compiler where that is longer. Claims are for normal inputs and results, as tinyae counts subnormals as zero.
+"""
+
+import math
+
+import numpy as np
+
+from bench import Failed, Refused, runner
+from bench.peers import PEERS
+
+CHUNK = 1 << 20
+PROMISED = {"float32": 2.0, "float64": 4.0}
+DRAWN = 100_000_000  # random float64
+
+# -- the functions, wider -------------------------------------------------------------------------------------------
+
+
+def _mills():
+    """mills(a) = Phi(-a) exp(a^2 / 2) for 0 <= a <= 15 in float64: Taylor series around a grid of exact places."""
+    grid = np.arange(15 * 64 + 1) / 64
+    terms = [np.array([math.erfc(a * math.sqrt(0.5)) / 2 * math.exp(a * a / 2) for a in grid])]
+    terms.append(grid * terms[0] - 1 / math.sqrt(2 * math.pi))
+    for k in range(1, 6):  # from mills' = a mills - 1 / sqrt(2 pi)
+        terms.append(grid * terms[k] + k * terms[k - 1])
+    terms = [term / math.factorial(k) for k, term in enumerate(terms)]
+
+    def mills(a):
+        place = np.rint(a * 64).astype(int)
+        d, total = a - grid[place], 0.0
+        for term in reversed(terms):
+            total = total * d + term[place]
+        return total
+
+    return mills
+
+
+_mills = _mills()
+
+
+def _sigmoid(x):
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1) / (1 + e)
+
+
+def _gelu(x):
+    a = np.minimum(np.abs(x), 15)
+    return np.maximum(x, 0) - a * np.exp(-a * a / 2) * _mills(a)
+
+
+def _erf(x):
+    a = np.minimum(np.abs(x), 5)
+    near = term = np.minimum(a, 1)
+    for k in range(1, 24):
+        term = -term * np.minimum(a, 1) ** 2 / k
+        near = near + term / (2 * k + 1)
+    far = 1 - 2 * np.exp(-a * a) * _mills(a * math.sqrt(2))
+    return np.copysign(np.where(a < 1, near * 2 / math.sqrt(math.pi), far), x)
+
+
+FUNCTIONS = {
+    "exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "tanh": np.tanh, "sigmoid": _sigmoid,
+    "silu": lambda x: x * _sigmoid(x), "softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
+    "sqrt": np.sqrt, "rsqrt": lambda x: 1 / np.sqrt(x), "erf": _erf, "gelu": _gelu,
+}  # fmt: skip
+SINGLE = ("erf", "gelu")  # their wider form is float64 itself
+
+# -- in the worker --------------------------------------------------------------------------------------------------
+
+
+class Task:
+    """Wants no more of a peer than that it is tinyae in C."""
+
+    def __init__(self, peer, isa, dtype):
+        from tinyae import kernels
+
+        self.isas = kernels.info()["isas_supported"]
+        if isa is not None and isa not in self.isas:
+            raise Refused(f"{isa!r} is not an instruction set here. There are: {', '.join(self.isas)}.")
+        self.kernels, self.isa, self.dtype = kernels, isa or kernels.info()["isa"], np.dtype(dtype)
+
+    def which(self):
+        """The instruction set that is asked."""
+        return self.isa
+
+    def worst(self, name, first, every):
+        """[ulp, input, result] of the worst of the next CHUNK inputs; a NaN where none is due is infinitely wrong."""
+        if self.dtype == np.float32:
+            bits = first + np.arange(CHUNK, dtype=np.uint64) * np.uint64(every)
+            x = bits[bits < 2**32].astype(np.uint32).view(np.float32)
+        else:
+            x = np.random.default_rng(first).integers(0, 2**64, CHUNK, np.uint64).view(np.float64)
+        limits = np.finfo(self.dtype)
+        x = x[(np.abs(x) >= limits.tiny) | (x == 0)]  # neither NaN nor subnormal
+        with np.errstate(all="ignore"), self.kernels.use_isa(self.isa):
+            got = self.kernels.FORWARD[name](x)
+            want = FUNCTIONS[name](x.astype(np.float64 if self.dtype == np.float32 else np.longdouble))
+            _, exponent = np.frexp(want)
+            unit = np.ldexp(np.ones((), want.dtype), exponent - limits.nmant - 1)
+            far = np.abs(got.astype(want.dtype) - want) / unit
+            unfit = (np.isnan(got) != np.isnan(want)) | (np.isinf(got) & (np.abs(want) < limits.max))
+            claimed = (np.abs(want) >= limits.tiny) & (np.abs(want) <= limits.max)
+        far = np.where(unfit, np.inf, np.where(claimed, far, 0))
+        i = int(far.argmax()) if far.size else None
+        return [0.0, 0.0, 0.0] if i is None else [float(far[i]), float(x[i]), float(got[i])]
+
+
+# -- in the parent --------------------------------------------------------------------------------------------------
+
+
+def options(parser):
+    """The command line."""
+    parser.add_argument("functions", nargs="*", help=f"of {', '.join(FUNCTIONS)}; default: all")
+    parser.add_argument("--isa", metavar="NAME", help="default: the one in force")
+    parser.add_argument("--dtype", choices=PROMISED, default="float32")
+    parser.add_argument("--every", type=lambda text: runner.numbers(text)[0], default=1, metavar="N",
+                        help="take every N-th input only")  # fmt: skip
+
+
+def run(options):
+    """Measure and print; raises Failed if a function is further off than is promised."""
+    names = options.functions or list(FUNCTIONS)
+    for name in names:
+        if name not in FUNCTIONS:
+            raise Refused(f"there is no {name!r}; there are: {', '.join(FUNCTIONS)}.")
+        if options.dtype == "float64" and name in SINGLE:
+            if options.functions:
+                raise Refused(f"{name}: nothing wider than float64 to compare with.")
+            names = [n for n in names if n not in SINGLE]
+    worker = runner.Process("tinyae", PEERS["tinyae"], "bench.ulp", 1, {"isa": options.isa, "dtype": options.dtype})
+    try:
+        worker.ready()
+        isa = worker.call("which")
+        total = 2**32 // options.every if options.dtype == "float32" else DRAWN // options.every
+        print(f"ulp: the worst of {max(total, 1):,} {options.dtype} inputs, {isa}\n")
+        rows = [(name, *_sweep(worker, name, total, options)) for name in names]
+    finally:
+        worker.close()
+    cells = [[name, f"{ulp:.3f}", f"{x:.9g}", f"{y:.9g}"] for name, ulp, x, y in rows]
+    runner.print_table(["function", "ulp", "at", "result"], cells)
+    wrong = [f"{name} is off by {ulp:.3f} ulp at {x!r}." for name, ulp, x, _ in rows if ulp > PROMISED[options.dtype]]
+    if wrong:
+        raise Failed("\n".join([f"promised are {PROMISED[options.dtype]:g} ulp.", *wrong]))
+
+
+def _sweep(worker, name, total, options):
+    found = [0.0, 0.0, 0.0]
+    for done in range(0, max(total, 1), CHUNK):
+        first = done * options.every if options.dtype == "float32" else done
+        found = max(found, worker.call("worst", name, first, options.every))
+        runner._progress(f"{name}: {done / total:.0%}")
+    runner._progress("")
+    return found
