@@ -68,7 +68,8 @@ def leaky_relu(x, *, slope=0.01):
 
 @leaky_relu.vjp
 def _(g, y, slope):
-    return where(y > 0, g, slope * g)  # y has the sign of x, since slope >= 0
+    steep = g * (y > 0)  # y has the sign of x, since slope >= 0
+    return steep + slope * (g - steep)
 
 
 @op(elementwise=True, kinks=(0.0,))

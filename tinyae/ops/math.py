@@ -316,16 +316,19 @@ def minimum(a, b):
     return np.minimum(a, b)
 
 
+# Products with masks, here and below, and no `where`: NumPy's takes ten times as long when its condition is irregular.
+
+
 @maximum.vjp("a")
 @minimum.vjp("b")
 def _(g, a, b):
-    return where(a < b, 0.0, where(a == b, 0.5 * g, g))
+    return g - 0.5 * (g * (a < b) + g * (a <= b))
 
 
 @maximum.vjp("b")
 @minimum.vjp("a")
 def _(g, a, b):
-    return where(a > b, 0.0, where(a == b, 0.5 * g, g))
+    return g - 0.5 * (g * (a > b) + g * (a >= b))
 
 
 @op(elementwise=True)
