@@ -97,6 +97,8 @@ FUNCTIONS = {
     "roll": lambda x: np.roll(x, 2), "roll axes": lambda x: np.roll(x, (1, -1), axis=(0, 1)),
     "pad": lambda x: np.pad(x, 1), "pad value": lambda x: np.pad(x, ((0, 1), (2, 0)), constant_values=3.0),
     "pad edge": lambda x: np.pad(x, ((0, 1), (2, 0)), mode="edge"),
+    "diag": lambda x: np.diag(x, k=1), "diag of a vector": lambda x: np.diag(x[0], k=-1),
+    "trace": lambda x: np.trace(x),
     "tril": lambda x: np.tril(x), "triu": lambda x: np.triu(x, k=1), "diagonal": lambda x: np.diagonal(x, 1),
     "take": lambda x: np.take(x, [0, 5, 5]), "take axis": lambda x: np.take(x, [2, 0], axis=1),
     "take_along_axis": lambda x: np.take_along_axis(x, np.array([[2], [0]]), axis=1),
@@ -116,6 +118,12 @@ def test_numpy_functions_take_tensors(t, function):
     assert type(y) is Tensor and y.dtype == expected.dtype and y.shape == expected.shape
     np.testing.assert_allclose(y.data, expected, rtol=1e-6)
     assert y.requires_grad or y.dtype.kind != "f" or y._data.dtype == bool
+
+
+def test_a_numpy_function_is_known_by_itself_not_by_its_name():
+    """``np.linalg.diagonal`` takes the last two axes, ``np.diagonal`` the first."""
+    x = Tensor(np.arange(24.0).reshape(2, 3, 4))
+    assert np.diagonal(x).shape == (4, 2) and np.linalg.diagonal(x).shape == (2, 3)
 
 
 def test_array_times_tensor_is_a_tensor(t):

@@ -386,7 +386,7 @@ class Tensor(Var):
         return _on_arrays(getattr(ufunc, method), f"np.{ufunc.__name__}", inputs)
 
     def __array_function__(self, function, types, args, kwargs):
-        ours = _FUNCTIONS.get(function.__name__)
+        ours = _FUNCTIONS.get(function)
         if ours is not None:
             return ours(*args, **kwargs)
         return _on_arrays(function, f"np.{function.__name__}", args, kwargs)
@@ -431,34 +431,36 @@ _UFUNCS = {
     "multiply": ops.mul, "negative": ops.neg, "not_equal": ops.ne, "power": ops.pow, "sign": ops.sign, "sin": ops.sin,
     "sqrt": ops.sqrt, "square": ops.square, "subtract": ops.sub, "tanh": ops.tanh,
 }  # fmt: skip
-_FUNCTIONS = {name: getattr(Tensor, name) for name in (
+_FUNCTIONS = {getattr(np, name): getattr(Tensor, name) for name in (
     "argmax", "argmin", "cumsum", "diagonal", "flip", "max", "mean", "min", "prod", "reshape", "roll", "squeeze", "std",
     "sum", "swapaxes", "take", "transpose", "tril", "triu", "var")}  # fmt: skip
 _FUNCTIONS |= {
-    "amax": Tensor.max,
-    "amin": Tensor.min,
-    "broadcast_to": lambda x, shape: ops.broadcast_to(x, shape=shape),
-    "clip": lambda x, a_min=None, a_max=None, *, min=None, max=None: ops.clip(
+    np.amax: Tensor.max,
+    np.amin: Tensor.min,
+    np.broadcast_to: lambda x, shape: ops.broadcast_to(x, shape=shape),
+    np.clip: lambda x, a_min=None, a_max=None, *, min=None, max=None: ops.clip(
         x, low=min if a_min is None else a_min, high=max if a_max is None else a_max
     ),
-    "cholesky": ops.cholesky,
-    "concatenate": lambda xs, axis=0: ops.concat(*xs, axis=axis),
-    "dot": lambda a, b: (
+    np.linalg.cholesky: ops.cholesky,
+    np.concatenate: lambda xs, axis=0: ops.concat(*xs, axis=axis),
+    np.diag: lambda x, k=0: ops.diag_embed(x, offset=k) if x.ndim == 1 else ops.diagonal(x, offset=k),
+    np.dot: lambda a, b: (
         ops.matmul(a, b) if 1 <= np.ndim(b) <= 2 and np.ndim(a) else _on_arrays(np.dot, "np.dot", (a, b))
     ),
-    "expand_dims": Tensor.unsqueeze,
-    "inv": ops.inv,
-    "moveaxis": lambda x, source, destination: ops.moveaxis(x, source=source, destination=destination),
-    "outer": lambda a, b: ops.outer(ops.reshape(a, shape=(-1,)), ops.reshape(b, shape=(-1,))),
-    "pad": lambda x, pad_width, mode="constant", constant_values=0: ops.pad(
+    np.expand_dims: Tensor.unsqueeze,
+    np.linalg.inv: ops.inv,
+    np.moveaxis: lambda x, source, destination: ops.moveaxis(x, source=source, destination=destination),
+    np.outer: lambda a, b: ops.outer(ops.reshape(a, shape=(-1,)), ops.reshape(b, shape=(-1,))),
+    np.pad: lambda x, pad_width, mode="constant", constant_values=0: ops.pad(
         x, widths=pad_width, mode=mode, value=constant_values
     ),
-    "ravel": Tensor.flatten,
-    "solve": ops.solve,
-    "split": lambda x, indices_or_sections, axis=0: _parts(x, indices_or_sections, axis),
-    "stack": lambda xs, axis=0: ops.stack(*xs, axis=axis),
-    "take_along_axis": lambda x, indices, axis=-1: ops.gather(x, indices, axis=axis),
-    "where": lambda condition, *branches: ops.where(condition, *branches) if branches else np.nonzero(condition),
+    np.ravel: Tensor.flatten,
+    np.linalg.solve: ops.solve,
+    np.split: lambda x, indices_or_sections, axis=0: _parts(x, indices_or_sections, axis),
+    np.stack: lambda xs, axis=0: ops.stack(*xs, axis=axis),
+    np.take_along_axis: lambda x, indices, axis=-1: ops.gather(x, indices, axis=axis),
+    np.trace: lambda x, offset=0, axis1=0, axis2=1: x.diagonal(offset, axis1, axis2).sum(-1),
+    np.where: lambda condition, *branches: ops.where(condition, *branches) if branches else np.nonzero(condition),
 }
 
 

@@ -39,7 +39,7 @@ def _row(op):
     formula, shape = _said(op)
     named = dict.fromkeys(name for _, _, names in op.rules.values() for name in names)
     kept = [name.replace("_shape", "'s shape") for name in named
-            if name not in op.settings and name != "index"]  # fmt: skip
+            if name not in op.settings and not (op.variadic and name == "index")]  # fmt: skip
     backward = any(kernel is not None for _, kernel, _ in op.rules.values())
     return Row(
         name=op.name,
@@ -54,9 +54,8 @@ def _row(op):
 
 
 def _call(op):
-    """The op as it is called: name(x, *, axis=None)."""
-    parameters = list(inspect.signature(op.definition).parameters.values())
-    return f"{op.name}{inspect.Signature(parameters)}"
+    """The op as it is called: name(x, *, axis=None). That arrays go by position is said once, not by a / each time."""
+    return f"{op.name}{inspect.signature(op.definition)}".replace(", /", "")
 
 
 def _said(op):
