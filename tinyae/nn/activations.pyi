@@ -1,8 +1,26 @@
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from ..ops import Axis, TensorLike
 from ..tensor import Tensor
 from .module import Module
+
+ActivationName: TypeAlias = Literal[
+    "elu",
+    "gelu",
+    "hardtanh",
+    "identity",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "relu",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "tanh",
+]
 
 __all__ = [
     "ELU",
@@ -86,4 +104,4 @@ class LogSoftmax(Module):
     def forward(self, x: TensorLike) -> Tensor: ...
     def extra_repr(self) -> str: ...
 
-def activation(name: str | None) -> Module: ...
+def activation(name: ActivationName | None) -> Module: ...

@@ -110,7 +110,7 @@ def nll(
 ) -> Tensor: ...
 def kl_div(
     log_q: TensorLike,
-    p: float,
+    p: TensorLike,
     *,
     log_target: bool = False,
     reduction: Reduction = "mean",

@@ -14,7 +14,7 @@ _Seed: TypeAlias = int | np.random.Generator | None
 __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell"]
 
 class _Cell(Module):
-    activation: str
+    activation: Literal["tanh", "relu"]
 
     def __init__(
         self,
@@ -32,14 +32,11 @@ class _Cell(Module):
     def extra_repr(self) -> str: ...
 
 class RNNCell(_Cell): ...
-
-class LSTMCell(_Cell):
-    def __init__(self, n_in: int, n_hidden: int, **settings: Any) -> None: ...
-
+class LSTMCell(_Cell): ...
 class GRUCell(_Cell): ...
 
 class _Recurrent(Module):
-    layers: Any
+    layers: list[dict[Literal["forward", "reverse"], _Cell]]
 
     def __init__(
         self,
@@ -48,8 +45,12 @@ class _Recurrent(Module):
         n_layers: int = 1,
         *,
         bidirectional: bool = False,
+        activation: Literal["tanh", "relu"] = "tanh",
+        bias: bool = True,
+        init: Init = "glorot_uniform",
+        recurrent_init: Init = "orthogonal",
         generator: _Seed = None,
-        **settings: Any,
+        dtype: npt.DTypeLike = "float32",
     ) -> None: ...
     def forward(
         self, x: TensorLike, state: Any = None, *, lengths: Sequence[int] | npt.ArrayLike | None = None

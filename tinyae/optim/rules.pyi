@@ -1,6 +1,8 @@
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from .base import Optimizer, Parameters
+
+OptimizerName: TypeAlias = Literal["adadelta", "adagrad", "adam", "adamw", "momentum", "nesterov", "rmsprop", "sgd"]
 
 __all__ = ["Adadelta", "Adagrad", "Adam", "AdamW", "RMSprop", "SGD", "optimizer"]
 
@@ -116,7 +118,7 @@ class Adadelta(Optimizer):
     ) -> None: ...
 
 def optimizer(
-    name: Literal["adadelta", "adagrad", "adam", "adamw", "momentum", "nesterov", "rmsprop", "sgd"] | str,
+    name: OptimizerName,
     parameters: Parameters,
     lr: float | None = None,
     **settings: Any,

@@ -1,0 +1,21 @@
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import IO, Any, TypeVar
+
+from .estimator import Estimator
+from .nn import Module
+
+_E = TypeVar("_E", bound=Estimator)
+P = TypeVar("P", str, os.PathLike[str])
+
+__all__ = ["load", "save", "writing"]
+
+def writing(path: str | os.PathLike[str], mode: str = "wb", **kwargs: Any) -> AbstractContextManager[IO[Any]]: ...
+def save(model: Estimator, path: P) -> P: ...
+def load(
+    path: str | os.PathLike[str],
+    zoo: Mapping[str, type[_E]],
+    encoder: Module | None = None,
+    decoder: Module | None = None,
+) -> _E: ...
