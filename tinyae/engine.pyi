@@ -1,6 +1,6 @@
 # Types of the engine's public names; what is private to the package is Any here.
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +10,22 @@ from .hooks import Handle
 from .mode import no_grad as no_grad
 from .tensor import Tensor
 
-F = TypeVar("F", bound=Callable[..., Any])
 Array = npt.NDArray[Any]
+
+__all__ = [
+    "KEEP_SMALL",
+    "OPS",
+    "Node",
+    "Op",
+    "Var",
+    "broadcast_to",
+    "cast",
+    "grad",
+    "no_grad",
+    "op",
+    "sum_to",
+    "written",
+]
 
 KEEP_SMALL: int
 OPS: dict[str, Op]
@@ -22,6 +36,18 @@ class Node:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     order: int
+    recipe: Any
+    kept: Any
+    writes: Any
+    settings: Any
+    where: Any
+    value: Any
+    grad: Any
+    hooks: Any
+
+    def __init__(
+        self, op: Op | None, parents: Any, recipe: Any, kept: Any, writes: Any, settings: Any, y: Array, where: Any
+    ) -> None: ...
 
 class Var:
     @property
@@ -40,7 +66,7 @@ class Var:
         self, g: Var | npt.ArrayLike | None = None, *, retain_graph: bool = False, create_graph: bool = False
     ) -> None: ...
 
-class OpFunction:
+class _OpFunction:
     """What `op` and `custom_op` make of a definition."""
 
     op: Op
@@ -62,11 +88,21 @@ class Op:
     elementwise: bool
     view: bool
     variadic: bool
+
+    def __init__(
+        self,
+        definition: Callable[..., Any],
+        elementwise: bool,
+        view: bool,
+        domain: tuple[float, float],
+        kinks: tuple[float | str, ...],
+        listed: bool = True,
+    ) -> None: ...
     def vjp(self, which: Any) -> Any: ...
     def __call__(self, *args: Any, **settings: Any) -> Any: ...
 
 @overload
-def op(definition: Callable[..., Any], /) -> OpFunction: ...
+def op(definition: Callable[..., Any], /) -> _OpFunction: ...
 @overload
 def op(
     definition: None = None,
@@ -76,7 +112,7 @@ def op(
     view: bool = False,
     domain: tuple[float, float] = ...,
     kinks: tuple[float | str, ...] = (),
-) -> Callable[[Callable[..., Any]], OpFunction]: ...
+) -> Callable[[Callable[..., Any]], _OpFunction]: ...
 @overload
 def grad(
     output: Var,
@@ -97,7 +133,7 @@ def grad(
     retain_graph: bool | None = None,
     allow_unused: bool = False,
 ) -> tuple[Tensor, ...]: ...
-def broadcast_to(x: Any, *, shape: Sequence[int]) -> Any: ...
-def sum_to(x: Any, *, shape: Sequence[int]) -> Any: ...
-def cast(x: Any, *, dtype: npt.DTypeLike) -> Any: ...
+def broadcast_to(x: Any, /, *, shape: Sequence[int]) -> Any: ...
+def sum_to(x: Any, /, *, shape: Sequence[int]) -> Any: ...
+def cast(x: Any, /, *, dtype: npt.DTypeLike) -> Any: ...
 def written(*vars: Var) -> None: ...

@@ -7,12 +7,12 @@ from .estimator import Estimator
 from .nn import Module
 
 _E = TypeVar("_E", bound=Estimator)
-P = TypeVar("P", str, os.PathLike[str])
+_P = TypeVar("_P", str, os.PathLike[str])
 
 __all__ = ["load", "save", "writing"]
 
 def writing(path: str | os.PathLike[str], mode: str = "wb", **kwargs: Any) -> AbstractContextManager[IO[Any]]: ...
-def save(model: Estimator, path: P) -> P: ...
+def save(model: Estimator, path: _P) -> _P: ...
 def load(
     path: str | os.PathLike[str],
     zoo: Mapping[str, type[_E]],

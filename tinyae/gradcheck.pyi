@@ -5,6 +5,8 @@ from .errors import TinyaeError
 from .ops import TensorLike
 from .tensor import Tensor
 
+__all__ = ["GradcheckError", "gradcheck"]
+
 class GradcheckError(TinyaeError, AssertionError): ...
 
 def gradcheck(

@@ -3,6 +3,8 @@ from typing import Any
 
 from typing_extensions import Self
 
+__all__ = ["Handle"]
+
 class Handle:
     def __init__(self, hooks: dict[Handle, Callable[..., Any]], function: Callable[..., Any]) -> None: ...
     def remove(self) -> None: ...

@@ -1,17 +1,17 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from typing_extensions import Self
+_F = TypeVar("_F", bound=Callable[..., Any])
 
-F = TypeVar("F", bound=Callable[..., Any])
+__all__ = ["mode", "no_grad", "recording", "replaying", "watching_noise"]
 
 mode: Any
 
 class no_grad:
     def __enter__(self) -> None: ...
     def __exit__(self, *_: object) -> None: ...
-    def __call__(self, function: F) -> F: ...
+    def __call__(self, function: _F) -> _F: ...
 
 class recording(no_grad): ...
 

@@ -1,8 +1,10 @@
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
-from .engine import OpFunction
+from .engine import _OpFunction
 from .tensor import Tensor
+
+__all__ = ["checkpoint", "custom_op", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
 # What is differentiated may be nested, and its derivative has the same form: Any.
 Function = Callable[..., Tensor]
@@ -19,8 +21,8 @@ def hessian(function: Function, argnums: int = 0, *, create_graph: bool | None =
 def hvp(function: Function, primals: Any, tangents: Any) -> tuple[Tensor, tuple[Any, ...]]: ...
 def checkpoint(function: Function, *inputs: Any) -> Tensor: ...
 @overload
-def custom_op(definition: Callable[..., Any], /) -> OpFunction: ...
+def custom_op(definition: Callable[..., Any], /) -> _OpFunction: ...
 @overload
 def custom_op(
     definition: None = None, /, *, elementwise: bool = False, view: bool = False
-) -> Callable[[Callable[..., Any]], OpFunction]: ...
+) -> Callable[[Callable[..., Any]], _OpFunction]: ...

@@ -1,7 +1,13 @@
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from ..tensor import Tensor
+
+_T = TypeVar("_T", Tensor, npt.NDArray[Any])
+
+__all__ = ["Generator", "bernoulli", "dropout", "gumbel", "normal", "uniform"]
 
 class Generator:
     key: int
@@ -14,3 +20,9 @@ class Generator:
         dtype: npt.DTypeLike = ...,
         p: float = 0.5,
     ) -> npt.NDArray[Any]: ...
+
+def uniform(like: _T, /, *, generator: Generator) -> _T: ...
+def normal(like: _T, /, *, generator: Generator) -> _T: ...
+def gumbel(like: _T, *, generator: Generator) -> _T: ...
+def bernoulli(like: _T, /, *, generator: Generator, p: float = 0.5) -> _T: ...
+def dropout(x: _T, *, p: float, generator: Generator) -> _T: ...

@@ -1,20 +1,17 @@
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from .base import Optimizer, Parameters
+from .base import Optimizer, Parameters, Setting
 
 __all__ = ["LBFGS"]
 
 class LBFGS(Optimizer):
-    max_iter: int
-    max_eval: int | None
-    tolerance_grad: float
-    tolerance_change: float
-    history_size: int
-    line_search_fn: Literal["strong_wolfe"] | None
+    max_iter: Setting[int]
+    max_eval: Setting[int | None]
+    tolerance_grad: Setting[float]
+    tolerance_change: Setting[float]
+    history_size: Setting[int]
+    line_search_fn: Setting[Literal["strong_wolfe"] | None]
 
     def __init__(
         self,

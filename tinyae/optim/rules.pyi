@@ -1,6 +1,6 @@
 from typing import Any, Literal, TypeAlias
 
-from .base import Optimizer, Parameters
+from .base import Optimizer, Parameters, Setting
 
 OptimizerName: TypeAlias = Literal["adadelta", "adagrad", "adam", "adamw", "momentum", "nesterov", "rmsprop", "sgd"]
 
@@ -8,10 +8,10 @@ __all__ = ["Adadelta", "Adagrad", "Adam", "AdamW", "RMSprop", "SGD", "optimizer"
 
 class SGD(Optimizer):
     slots: tuple[str, ...]
-    momentum: float
-    dampening: float
-    nesterov: bool
-    weight_decay: float
+    momentum: Setting[float]
+    dampening: Setting[float]
+    nesterov: Setting[bool]
+    weight_decay: Setting[float]
 
     def __init__(
         self,
@@ -28,10 +28,10 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     slots: tuple[str, ...]
     decoupled: bool
-    betas: tuple[float, float]
-    eps: float
-    weight_decay: float
-    amsgrad: bool
+    betas: Setting[tuple[float, float]]
+    eps: Setting[float]
+    weight_decay: Setting[float]
+    amsgrad: Setting[bool]
 
     def __init__(
         self,
@@ -62,11 +62,11 @@ class AdamW(Adam):
 
 class RMSprop(Optimizer):
     slots: tuple[str, ...]
-    alpha: float
-    eps: float
-    momentum: float
-    weight_decay: float
-    centered: bool
+    alpha: Setting[float]
+    eps: Setting[float]
+    momentum: Setting[float]
+    weight_decay: Setting[float]
+    centered: Setting[bool]
 
     def __init__(
         self,
@@ -83,10 +83,10 @@ class RMSprop(Optimizer):
 
 class Adagrad(Optimizer):
     slots: tuple[str, ...]
-    lr_decay: float
-    initial_accumulator_value: float
-    eps: float
-    weight_decay: float
+    lr_decay: Setting[float]
+    initial_accumulator_value: Setting[float]
+    eps: Setting[float]
+    weight_decay: Setting[float]
 
     def __init__(
         self,
@@ -102,9 +102,9 @@ class Adagrad(Optimizer):
 
 class Adadelta(Optimizer):
     slots: tuple[str, ...]
-    rho: float
-    eps: float
-    weight_decay: float
+    rho: Setting[float]
+    eps: Setting[float]
+    weight_decay: Setting[float]
 
     def __init__(
         self,

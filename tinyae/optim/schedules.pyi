@@ -19,6 +19,9 @@ __all__ = [
 ]
 
 class LRScheduler:
+    optimizer: Optimizer
+    last_epoch: int
+
     def __init__(self, optimizer: Optimizer) -> None: ...
     def step(self) -> None: ...
     def get_last_lr(self) -> list[float]: ...
@@ -99,6 +102,7 @@ class ReduceLROnPlateau(LRScheduler):
     eps: float
     best: float
     num_bad_epochs: int
+    cooldown_counter: int
 
     def __init__(
         self,
@@ -115,11 +119,11 @@ class ReduceLROnPlateau(LRScheduler):
     def step(self, measure: float | Tensor) -> None: ...  # type: ignore[override]
 
 class _Composite(LRScheduler):
+    schedulers: list[LRScheduler]
+
     def state_dict(self) -> dict[str, Any]: ...
 
 class ChainedScheduler(_Composite):
-    last_epoch: int
-
     def __init__(self, schedulers: Sequence[LRScheduler]) -> None: ...
     def step(self) -> None: ...
 
