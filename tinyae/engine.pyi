@@ -1,6 +1,6 @@
 # Types of the engine's public names; what is private to the package is Any here.
 from collections.abc import Callable, Sequence
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from .mode import no_grad as no_grad
 from .tensor import Tensor
 
 Array = npt.NDArray[Any]
+_Numbers: TypeAlias = Array | np.number[Any] | float | list[Any] | tuple[Any, ...]  # an ArrayLike may be text
 
 __all__ = [
     "KEEP_SMALL",
@@ -63,7 +64,7 @@ class Var:
     def register_hook(self, hook: Callable[[Tensor], Tensor | npt.ArrayLike | None]) -> Handle: ...
     def detach(self) -> Tensor: ...
     def backward(
-        self, g: Var | npt.ArrayLike | None = None, *, retain_graph: bool = False, create_graph: bool = False
+        self, g: Var | _Numbers | None = None, *, retain_graph: bool = False, create_graph: bool = False
     ) -> None: ...
 
 class _OpFunction:
@@ -117,7 +118,7 @@ def op(
 def grad(
     output: Var,
     inputs: Var,
-    g: Var | npt.ArrayLike | None = None,
+    g: Var | _Numbers | None = None,
     *,
     create_graph: bool = False,
     retain_graph: bool | None = None,
@@ -127,7 +128,7 @@ def grad(
 def grad(
     output: Var,
     inputs: Sequence[Var],
-    g: Var | npt.ArrayLike | None = None,
+    g: Var | _Numbers | None = None,
     *,
     create_graph: bool = False,
     retain_graph: bool | None = None,

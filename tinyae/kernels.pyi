@@ -18,6 +18,7 @@ __all__ = [
     "BACKWARD",
     "FORWARD",
     "adam",
+    "gather",
     "gemm",
     "get_num_threads",
     "info",
@@ -61,6 +62,7 @@ def adam(
 def noise(
     kind: Literal["uniform", "normal", "bernoulli"], out: npt.NDArray[Any], key: int, counter: int, p: float
 ) -> bool: ...
+def gather(out: npt.NDArray[Any], x: npt.NDArray[Any], index: npt.NDArray[Any], scale: float = 1.0) -> bool: ...
 def gemm(
     a: npt.NDArray[Any],
     b: npt.NDArray[Any],

@@ -1,5 +1,5 @@
-# What the source sorts is listed here part by part, in the way that type checkers read.
-from . import activations, containers, conv, init, layers, losses, module, norm, parametrisation, recurrent
+# The source puts `__all__` together; type checkers want it written out.
+from . import init
 from .activations import *
 from .containers import *
 from .conv import *
@@ -10,13 +10,72 @@ from .norm import *
 from .parametrisation import *
 from .recurrent import *
 
-__all__ = ["init"]
-__all__ += activations.__all__
-__all__ += containers.__all__
-__all__ += conv.__all__
-__all__ += layers.__all__
-__all__ += losses.__all__
-__all__ += module.__all__
-__all__ += norm.__all__
-__all__ += parametrisation.__all__
-__all__ += recurrent.__all__
+__all__ = [
+    "AvgPool1d",
+    "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Buffer",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "Dropout",
+    "ELU",
+    "Embedding",
+    "Flatten",
+    "GELU",
+    "GRU",
+    "GRUCell",
+    "GaussianNoise",
+    "GroupNorm",
+    "Hardtanh",
+    "Identity",
+    "LSTM",
+    "LSTMCell",
+    "Lambda",
+    "LayerNorm",
+    "LeakyReLU",
+    "Linear",
+    "LogSigmoid",
+    "LogSoftmax",
+    "MaxPool1d",
+    "MaxPool2d",
+    "Module",
+    "ModuleDict",
+    "ModuleList",
+    "Parameter",
+    "Parametrised",
+    "RNN",
+    "RNNCell",
+    "ReLU",
+    "Reshape",
+    "SELU",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+    "Tied",
+    "Upsample",
+    "activation",
+    "bce",
+    "bce_with_logits",
+    "cosine_distance",
+    "cross_entropy",
+    "functional_call",
+    "gaussian_nll",
+    "huber",
+    "init",
+    "kl_div",
+    "kl_normal",
+    "l1",
+    "log_cosh",
+    "mse",
+    "nll",
+    "parametrise",
+    "smooth_l1",
+    "unit_norm",
+    "unparametrise",
+]

@@ -5,7 +5,7 @@ from typing_extensions import Self
 
 from ..tensor import Tensor
 
-Parameters: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]]
+Parameters: TypeAlias = Iterable[Tensor | dict[str, Any]]
 
 _T = TypeVar("_T")
 
