@@ -449,3 +449,14 @@ def test_a_rate_that_makes_no_sense_is_refused_when_it_comes():
     schedule.step()
     with pytest.raises(SettingError, match="LambdaLR: at step 3, lr=nan"):
         schedule.step()
+
+
+def test_one_cycle_may_be_stepped_as_often_as_it_says():
+    """The loop that steps after every batch ends one behind the last knot: there a line stays at its lowest."""
+    optimizer = optim.SGD([Tensor([1.0], requires_grad=True)], lr=0.1, momentum=0.9)
+    schedule = optim.OneCycleLR(optimizer, 1.0, 10, anneal_strategy="linear")
+    rates = []
+    for _ in range(10):
+        schedule.step()
+        rates.append(optimizer.lr)
+    assert rates[-1] == rates[-2] == pytest.approx(0.04 / 1e4)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tinyae
 from tinyae import Tensor, grad, ops
 from tinyae.errors import AxisError, DtypeError, GraphError, SettingError, ShapeError, TinyaeError
 
@@ -124,6 +125,45 @@ def test_a_numpy_function_is_known_by_itself_not_by_its_name():
     """``np.linalg.diagonal`` takes the last two axes, ``np.diagonal`` the first."""
     x = Tensor(np.arange(24.0).reshape(2, 3, 4))
     assert np.diagonal(x).shape == (4, 2) and np.linalg.diagonal(x).shape == (2, 3)
+
+
+def test_numpys_arguments_by_position(t):
+    for f in (np.sum, np.mean, np.prod):
+        np.testing.assert_allclose(f(t, 0, None, None, True).data, f(t.data, 0, None, None, True), rtol=1e-6)
+        with pytest.raises(SettingError, match="dtype= are not supported"):
+            f(t, 0, np.float64)
+    for f in (np.var, np.std):
+        np.testing.assert_allclose(f(t, 0, None, None, 1, True).data, f(t.data, 0, None, None, 1, True), rtol=1e-6)
+    for f in (np.max, np.min, np.amax, np.amin):
+        assert f(t, 0, None, True).tolist() == f(t.data, 0, None, True).tolist()
+    assert np.argmax(t, 1).tolist() == [2, 2] and np.argmin(t, 1).tolist() == [0, 0]
+    with pytest.raises(SettingError, match="np.sum: not supported on Tensors this way: .*where"):
+        np.sum(t, where=np.ones(3, bool))
+    assert np.zeros_like(t).tolist() == [[0.0] * 3] * 2
+    for sections in (0, 4):
+        with pytest.raises(ShapeError, match=f"does not divide into {sections}"):
+            np.split(t, sections, axis=1)
+
+
+def test_in_place_operators():
+    """On a leaf inside no_grad, as in a hand-written training loop, they write; elsewhere they give a new value."""
+    p = q = Tensor(np.ones(2), requires_grad=True)
+    with tinyae.no_grad():
+        p += 2.0
+        p -= 1.0
+        p *= 3.0
+        p /= 2.0
+    assert p is q and q.tolist() == [3.0, 3.0] and q.requires_grad
+    p += 1.0
+    assert p is not q and p.requires_grad and q.tolist() == [3.0, 3.0]
+    y = (q * q).sum()
+    with tinyae.no_grad():
+        q -= 1.0
+    with pytest.raises(GraphError, match="changed in place"):
+        y.backward()
+    plain = other = Tensor([1.0])
+    plain += 1.0
+    assert other.tolist() == [1.0] and plain.tolist() == [2.0]
 
 
 def test_array_times_tensor_is_a_tensor(t):

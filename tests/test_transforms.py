@@ -108,6 +108,26 @@ def test_arguments_may_be_nested(form):
     np.testing.assert_allclose(flat(g)[1].data, r)
 
 
+def test_tangents_go_by_key():
+    p = {"a": np.array([1.0, 2.0]), "b": np.array([3.0, 4.0])}
+    other_order = {"b": np.array([1.0, 0.0]), "a": np.zeros(2)}
+    assert jvp(lambda d: d["a"] ** 2 * d["b"], p, other_order)[1].tolist() == [1.0, 0.0]
+    (Hv,) = hvp(lambda d: (d["a"] ** 2 * d["b"]).sum(), p, other_order)[1]
+    assert Hv["a"].tolist() == [2.0, 0.0] and Hv["b"].tolist() == [0.0, 0.0]
+    with pytest.raises(ShapeError, match=r"jvp: tangents \['a', 'c'\] for inputs \['a', 'b'\]"):
+        jvp(lambda d: d["a"], p, {"a": np.zeros(2), "c": np.zeros(2)})
+
+
+def test_settings_are_passed_on():
+    assert value_and_grad(lambda a, k=1.0: (a * k).sum())(x, k=3.0)[1].tolist() == [3.0] * 3
+    assert jacobian(lambda a, k=1.0: a[:1] * k)(x, k=2.0).tolist() == [[2.0, 0.0, 0.0]]
+
+
+def test_complex_numbers_are_refused():
+    with pytest.raises(DtypeError, match="mul: a gradient with respect to complex128 values makes no sense"):
+        Tensor(x, requires_grad=True) * 2j
+
+
 def test_argnums():
     f = lambda a, b: (a * a * b).sum()
     a, b = np.array([1.0, 2.0]), np.array([3.0, 4.0])
@@ -262,12 +282,29 @@ def test_checkpoint_leaves_state_alone_the_second_time():
     assert count.item() == 5.0, "assigning works again afterwards"
 
 
+def test_checkpoint_may_write_into_what_it_makes():
+    w, t = Tensor(x, requires_grad=True), Tensor(x, requires_grad=True)
+
+    def block(h):
+        scratch = Tensor(np.zeros(3))
+        scratch[0] = 5.0
+        return h * scratch * w
+
+    checkpoint(block, t).sum().backward()
+    assert t.grad.tolist() == [5.0 * x[0], 0.0, 0.0]
+
+
 def test_checkpoint_notices_another_second_run():
     t, scale = Tensor(x, requires_grad=True), [1.0]
     y = checkpoint(lambda h: (h * scale[0]).exp(), t)
     scale[0] = 2.0
     with pytest.raises(GraphError, match="checkpoint: at .*the second run differs from the first"):
         y.sum().backward()
+    w = Tensor(x, requires_grad=True)
+    y = checkpoint(lambda h: (h * w) * (h * w), Tensor(np.ones(3))).sum()
+    w.data = -w.data  # the result is the same, what lies on the way is not
+    with pytest.raises(GraphError, match="second run differs"):
+        y.backward()
     y = checkpoint(lambda h: (h if scale[0] == 2.0 else h.exp()).tanh(), t)
     scale[0] = 3.0
     with pytest.raises(GraphError, match="second run differs"):

@@ -144,6 +144,7 @@ class Var:
         """Have ``hook(g)`` called with this value's whole gradient in every walk back, before it is used or stored.
 
         g is a tensor; what the hook returns, if not None, takes its place. Returns a `Handle` to remove the hook with.
+        A leaf's hooks end when it stops to require a gradient or is converted to another dtype.
         """
         if self._node is None:
             raise GraphError("register_hook: this tensor does not require a gradient. Call requires_grad_() first.")
@@ -297,12 +298,12 @@ class Op:
 
     def _record(self, result, args, arrays, parents, settings, wanted):
         """Give result its line on the tape, if there is a rule for a wanted gradient."""
-        recipe = self._recipes.get(wanted) or self._recipe(wanted)
-        sources, rules = recipe
+        sources, rules = recipe = self._recipes.get(wanted) or self._recipe(wanted)
         if not rules:
             return
-        y = result._data
-        kept = writes = ()
+        y, kept, writes = result._data, (), ()
+        if y.dtype.kind != "f":
+            raise DtypeError(f"{self.name}: a gradient with respect to {y.dtype} values makes no sense. Use floats.")
         if sources:
             kept, writes = [], []
             for kind, which in sources:

@@ -9,16 +9,18 @@ Ring 0. Knows nothing of what is recorded.
 from contextlib import contextmanager
 from functools import wraps
 from threading import local
+from weakref import WeakSet
 
 from .errors import SettingError
 
-__all__ = ["mode", "no_grad", "recording", "replaying", "watching_noise"]
+__all__ = ["mode", "no_grad", "recording", "replaying", "watching"]
 
 
 class _Mode(local):
     recording = True  # whether operations on values that require a gradient leave a line on the tape
-    replaying = False  # a computation is repeated: state that it changed the first time stays as it is
-    noise = None  # {generator: its counter before the first draw}, while somebody watches
+    replaying = ()  # while a computation is repeated: state that it wrote the first time, and that stays as it is
+    noise = None  # while somebody watches: {generator: its counter before the first draw}
+    written = None  # likewise: what was written in place
 
 
 mode = _Mode()
@@ -56,23 +58,27 @@ class recording(no_grad):
 
 
 @contextmanager
-def watching_noise():
-    """Yield a dictionary that fills with {generator: its counter before the first draw} of the block."""
-    before, mode.noise = mode.noise, {}
+def watching():
+    """Yield ({generator: its counter before the first draw}, the set of what is written in place), of the block.
+
+    The set is weak: what the block made for itself alone has left it when the block is over.
+    """
+    outer = mode.noise, mode.written
+    mode.noise, mode.written = {}, WeakSet()
     try:
-        yield mode.noise
+        yield mode.noise, mode.written
     finally:
-        inner, mode.noise = mode.noise, before
-        if before is not None:
-            for generator, counter in inner.items():
-                before.setdefault(generator, counter)
+        inner, (mode.noise, mode.written) = (mode.noise, mode.written), outer
+        if outer[0] is not None:
+            mode.noise.update({**inner[0], **mode.noise})
+            mode.written.update(inner[1])
 
 
 @contextmanager
-def replaying(noise):
-    """Repeat a watched computation: its noise is drawn again, what it assigned stays assigned."""
+def replaying(noise, written):
+    """Repeat a watched computation: its noise is drawn again, the state that it wrote stays as it is."""
     now = {generator: generator.counter for generator in noise}
-    before, mode.replaying = mode.replaying, True
+    before, mode.replaying = mode.replaying, written
     for generator, counter in noise.items():
         generator.counter = counter
     try:

@@ -1,10 +1,11 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-__all__ = ["mode", "no_grad", "recording", "replaying", "watching_noise"]
+__all__ = ["mode", "no_grad", "recording", "replaying", "watching"]
 
 mode: Any
 
@@ -15,5 +16,5 @@ class no_grad:
 
 class recording(no_grad): ...
 
-def watching_noise() -> AbstractContextManager[dict[Any, int]]: ...
-def replaying(noise: dict[Any, int]) -> AbstractContextManager[None]: ...
+def watching() -> AbstractContextManager[tuple[dict[Any, int], WeakSet[Any]]]: ...
+def replaying(noise: dict[Any, int], written: WeakSet[Any]) -> AbstractContextManager[None]: ...

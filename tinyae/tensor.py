@@ -14,7 +14,8 @@ import numpy as np
 
 from . import ops
 from .engine import Var, _leaf, _wrap, cast, no_grad
-from .errors import AxisError, DtypeError, GraphError, SettingError, ShapeError
+from .errors import AxisError, DtypeError, GraphError, SettingError, ShapeError, TinyaeError
+from .mode import mode
 from .source import here
 from .tree import tree
 
@@ -190,6 +191,24 @@ class Tensor(Var):
 
     def __pos__(self):
         return self
+
+    # In place where Python's rebinding would lose the change: a leaf inside no_grad. Elsewhere x += y is x = x + y.
+
+    def __iadd__(self, other):
+        return self._in_place(ops.add, other)
+
+    def __isub__(self, other):
+        return self._in_place(ops.sub, other)
+
+    def __imul__(self, other):
+        return self._in_place(ops.mul, other)
+
+    def __itruediv__(self, other):
+        return self._in_place(ops.div, other)
+
+    def _in_place(self, operator, other):
+        y = operator(self, other)
+        return y if mode.recording or not self.requires_grad or not self.is_leaf else ops.assign(self, y)
 
     __hash__ = object.__hash__  # by identity, although == compares values: parameters live in dictionaries
 
@@ -388,7 +407,12 @@ class Tensor(Var):
     def __array_function__(self, function, types, args, kwargs):
         ours = _FUNCTIONS.get(function)
         if ours is not None:
-            return ours(*args, **kwargs)
+            try:
+                return ours(*args, **kwargs)
+            except TypeError as problem:
+                if isinstance(problem, TinyaeError):
+                    raise
+                raise SettingError(f"np.{function.__name__}: not supported on Tensors this way: {problem}.") from None
         return _on_arrays(function, f"np.{function.__name__}", args, kwargs)
 
 
@@ -432,11 +456,27 @@ _UFUNCS = {
     "sqrt": ops.sqrt, "square": ops.square, "subtract": ops.sub, "tanh": ops.tanh,
 }  # fmt: skip
 _FUNCTIONS = {getattr(np, name): getattr(Tensor, name) for name in (
-    "argmax", "argmin", "cumsum", "diagonal", "flip", "max", "mean", "min", "prod", "reshape", "roll", "squeeze", "std",
-    "sum", "swapaxes", "take", "transpose", "tril", "triu", "var")}  # fmt: skip
+    "diagonal", "flip", "reshape", "roll", "squeeze", "swapaxes", "take", "transpose", "tril", "triu")}  # fmt: skip
+for _name in ("mean", "prod", "sum"):  # NumPy's order of arguments, by position
+    _FUNCTIONS[getattr(np, _name)] = (
+        lambda x, axis=None, dtype=None, out=None, keepdims=False, f=getattr(Tensor, _name): (
+            f(x, axis, keepdims, out, dtype)
+        )
+    )
+for _name in ("std", "var"):
+    _FUNCTIONS[getattr(np, _name)] = (
+        lambda x, axis=None, dtype=None, out=None, ddof=0, keepdims=False, f=getattr(Tensor, _name): (
+            f(x, axis, keepdims, ddof, out, dtype)
+        )
+    )
+for _name in ("amax", "amin", "argmax", "argmin", "max", "min"):
+    _FUNCTIONS[getattr(np, _name)] = (
+        lambda x, axis=None, out=None, keepdims=False, f=getattr(Tensor, _name.replace("am", "m")): (
+            f(x, axis, keepdims, out)
+        )
+    )
 _FUNCTIONS |= {
-    np.amax: Tensor.max,
-    np.amin: Tensor.min,
+    np.cumsum: lambda x, axis=None, dtype=None, out=None: x.cumsum(axis, out, dtype),
     np.broadcast_to: lambda x, shape: ops.broadcast_to(x, shape=shape),
     np.clip: lambda x, a_min=None, a_max=None, *, min=None, max=None: ops.clip(
         x, low=min if a_min is None else a_min, high=max if a_max is None else a_max
@@ -464,11 +504,14 @@ _FUNCTIONS |= {
 }
 
 
+_FRESH = (np.empty_like, np.full_like, np.ones_like, np.zeros_like)  # of a shape, not of values: no gradient is cut
+
+
 def _parts(x, cuts, axis):
     """NumPy's split: so many equal parts, or cuts before the given indices."""
-    n = x.shape[axis]
+    n = x.shape[np.lib.array_utils.normalize_axis_index(axis, x.ndim)]
     if not np.ndim(cuts):
-        if n % cuts:
+        if cuts < 1 or n % cuts:
             raise ShapeError(f"np.split: axis {axis} of shape {x.shape} does not divide into {cuts} equal parts.")
         return list(ops.split(x, lengths=n // cuts, axis=axis))
     ends = [min(max(c + n if c < 0 else c, 0), n) for c in map(int, cuts)]
@@ -492,7 +535,7 @@ def _on_arrays(function, name, args, kwargs={}):
         return value.data
 
     answer = function(*[plain(a) for a in args], **{k: plain(v) for k, v in kwargs.items()})
-    if cut and any(np.result_type(a).kind == "f" for a in _arrays_in(answer)):
+    if cut and function not in _FRESH and any(np.result_type(a).kind == "f" for a in _arrays_in(answer)):
         raise GraphError(f"{name}: no derivative here. Pass t.detach() if none is wanted.")
     return answer
 

@@ -20,13 +20,14 @@ products", 2017).
 
 from functools import wraps
 from weakref import ref
+from zlib import crc32
 
 import numpy as np
 
 from . import ops
 from .engine import Op, Var, _by_order, _leaf, _tick, _wrap, grad
 from .errors import DtypeError, GraphError, SettingError, ShapeError
-from .mode import mode, recording, replaying, watching_noise
+from .mode import mode, recording, replaying, watching
 from .source import at, here
 from .tensor import Tensor
 
@@ -71,7 +72,7 @@ def _input(value, who):
     return _wrap(Tensor, data, _leaf(data, here()), value._writes if isinstance(value, Var) else None)
 
 
-def _evaluate(function, primals, who, argnums=None):
+def _evaluate(function, primals, who, argnums=None, settings={}):
     """(result, the inputs differentiated, the nest they came in, whether they require a gradient themselves)."""
     n = len(primals)
     chosen = range(n) if argnums is None else (argnums,) if isinstance(argnums, int) else tuple(argnums)
@@ -86,7 +87,7 @@ def _evaluate(function, primals, who, argnums=None):
         arguments = list(primals)
         for i in chosen:
             arguments[i] = _like(primals[i], found)
-        y = function(*arguments)
+        y = function(*arguments, **settings)
     if not isinstance(y, Var):
         raise DtypeError(f"{who}: the function returned a {type(y).__name__}, not one Tensor.")
     return y, inputs, nest, differentiable
@@ -110,11 +111,24 @@ def _given(y, differentiable):
     return y if differentiable else y.detach()
 
 
-def _tangents(inputs, tangents, who):
+def _along(tree, other, who):
+    """The leaves of another nest, in the order of tree's, whose form it must have."""
+    if isinstance(tree, dict):
+        keys = other.keys() if isinstance(other, dict) else ()
+        if set(tree) != set(keys):
+            raise ShapeError(f"{who}: tangents {list(keys)} for inputs {list(tree)}. Give the same keys.")
+        return [leaf for key in tree for leaf in _along(tree[key], other[key], who)]
+    if isinstance(tree, (list, tuple)) and not _is_numbers(tree):
+        if not isinstance(other, (list, tuple)) or len(other) != len(tree):
+            n = len(other) if isinstance(other, (list, tuple)) else 1
+            raise ShapeError(f"{who}: {n} tangents for {len(tree)} inputs. Give them in the inputs' own form.")
+        return [leaf for a, b in zip(tree, other) for leaf in _along(a, b, who)]
+    return [other]
+
+
+def _tangents(inputs, tangents, nest, who):
     """Tangents as arrays or Vars of the inputs' shapes and dtypes."""
-    given = _leaves(tangents)
-    if len(given) != len(inputs):
-        raise ShapeError(f"{who}: {len(given)} tangents for {len(inputs)} inputs. Give them in the inputs' own form.")
+    given = _along(nest, tangents, who)
     for x, t in zip(inputs, given):
         if np.shape(t) != x._data.shape:
             raise ShapeError(f"{who}: a tangent of shape {np.shape(t)} for an input of shape {x._data.shape}.")
@@ -141,8 +155,8 @@ def value_and_grad(function, argnums=0, *, create_graph=None):
     """
 
     @wraps(function)
-    def both(*primals):
-        y, inputs, nest, differentiable = _evaluate(function, primals, "value_and_grad", argnums)
+    def both(*primals, **settings):
+        y, inputs, nest, differentiable = _evaluate(function, primals, "value_and_grad", argnums, settings)
         create = differentiable if create_graph is None else create_graph
         gradients = _pull(_one_number(y, "value_and_grad"), inputs, None, create, create)
         return _given(y, create), _like(nest, iter(gradients))
@@ -177,8 +191,8 @@ def jvp(function, primals, tangents):
     Shape: both results as function's.
     """
     primals = _as_tuple(primals)
-    y, inputs, _, differentiable = _evaluate(function, primals, "jvp")
-    tangents = _tangents(inputs, _as_tuple(tangents), "jvp")
+    y, inputs, nest, differentiable = _evaluate(function, primals, "jvp")
+    tangents = _tangents(inputs, _as_tuple(tangents), nest, "jvp")
     create = differentiable or any(t.requires_grad for t in tangents)
     dy = _push(y, inputs, tangents, create)
     return _given(y, differentiable), dy
@@ -206,8 +220,8 @@ def jacobian(function, argnums=0, *, create_graph=None):
     """
 
     @wraps(function)
-    def matrix(*primals):
-        y, inputs, nest, differentiable = _evaluate(function, primals, "jacobian", argnums)
+    def matrix(*primals, **settings):
+        y, inputs, nest, differentiable = _evaluate(function, primals, "jacobian", argnums, settings)
         create = differentiable if create_graph is None else create_graph
         return _like(nest, iter(_jacobian(y, inputs, create)))
 
@@ -245,8 +259,8 @@ def hessian(function, argnums=0, *, create_graph=None):
         raise SettingError(f"hessian: argnums={argnums!r}. Give one int; hvp takes any number of arguments.")
 
     @wraps(function)
-    def matrix(*primals):
-        y, inputs, _, differentiable = _evaluate(function, primals, "hessian", argnums)
+    def matrix(*primals, **settings):
+        y, inputs, _, differentiable = _evaluate(function, primals, "hessian", argnums, settings)
         if len(inputs) != 1:
             raise SettingError(f"hessian: argument {argnums} holds {len(inputs)} arrays. Give one; hvp takes several.")
         create = differentiable if create_graph is None else create_graph
@@ -263,7 +277,7 @@ def hvp(function, primals, tangents):
     """
     primals = _as_tuple(primals)
     y, inputs, nest, differentiable = _evaluate(function, primals, "hvp")
-    tangents = _tangents(inputs, _as_tuple(tangents), "hvp")
+    tangents = _tangents(inputs, _as_tuple(tangents), nest, "hvp")
     slopes = _pull(_one_number(y, "hvp"), inputs, None, True, True)
     with recording():
         along = sum(((s * t).sum() for s, t in zip(slopes, tangents)), Tensor(0.0, dtype=y._data.dtype))
@@ -288,12 +302,12 @@ def checkpoint(function, *inputs):
     Raises GraphError in backward if the second run differs from the first: something that it reads has changed.
     """
     start = _tick()
-    with watching_noise() as noise:
+    with watching() as (noise, written):
         y = function(*inputs)
     if not isinstance(y, Var):
         raise DtypeError(f"checkpoint: the function returned a {type(y).__name__}, not one Tensor.")
     nodes = _since(start, y._node)
-    again = _Again(function, inputs, noise, y._data, nodes)
+    again = _Again(function, inputs, noise, written, nodes)
     for node in nodes:
         node.kept = again
     return y
@@ -313,28 +327,32 @@ def _since(start, root):
 class _Again:
     """A computation that can be repeated, to bring back what its nodes kept. The engine calls it when it needs that."""
 
-    def __init__(self, function, inputs, noise, y, nodes):
-        self.function, self.inputs, self.noise, self.y, self.where = function, inputs, noise, y, here()
-        self.ops = [node.op for node in nodes]
+    def __init__(self, function, inputs, noise, written, nodes):
+        self.function, self.inputs, self.noise, self.written, self.where = function, inputs, noise, written, here()
+        self.marks = [_mark(node) for node in nodes]
         self.nodes = [ref(node) for node in nodes]  # weak: they hold this, and a dropped graph dies at once
 
     def __call__(self):
         start = _tick()
-        with recording(), replaying(self.noise):
+        with recording(), replaying(self.noise, self.written):
             y = self.function(*self.inputs)
         nodes = _since(start, y._node)
-        if [node.op for node in nodes] != self.ops or not np.array_equal(y._data, self.y, equal_nan=True):
+        if [_mark(node) for node in nodes] != self.marks:
             raise GraphError(
                 f"checkpoint: at {at(self.where)}, the second run differs from the first. Something that the function "
                 "reads has changed since, or it draws noise that is not from a tinyae.Generator."
             )
-        for new in nodes:
-            if callable(new.kept):  # a checkpoint within
-                new.kept()
         for old, new in zip(self.nodes, nodes):
             node = old()
             if node is not None and node.kept is self:
                 node.kept, node.writes = new.kept, new.writes
+
+
+def _mark(node):
+    """The op, and a checksum of each array that it kept: what tells one run from another."""
+    if callable(node.kept):  # a checkpoint within
+        node.kept()
+    return node.op, [crc32(np.ascontiguousarray(a)) for a in node.kept if isinstance(a, np.ndarray)]
 
 
 # -- one's own ------------------------------------------------------------------------------------------------------

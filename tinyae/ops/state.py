@@ -18,8 +18,10 @@ def assign(var, value, index=...):
     Raises GraphError if var is part of a recorded graph, where the old values may still be needed: wrap the change in
     ``no_grad()``; then backward through anything that kept them says so.
     """
-    if mode.replaying:
+    if var in mode.replaying:
         return var  # it happened the first time
+    if mode.written is not None:
+        mode.written.add(var)
     if var._node is not None and mode.recording:
         what = "a leaf that requires a gradient" if var.is_leaf else f"the result of {var._node.op.name}"
         raise GraphError(f"assign: this tensor is {what}. Change it inside `with no_grad():`, or assign to a copy.")
@@ -46,5 +48,7 @@ def assign(var, value, index=...):
         var._data[index] = value
     except OverflowError as problem:
         raise DtypeError(f"assign: {problem}.") from None
+    except ValueError:  # a repeated view, such as broadcast_to's, or memory that is not ours
+        raise GraphError("assign: this tensor's memory is read-only. Assign to a copy, Tensor(t.data).") from None
     written(var)
     return var

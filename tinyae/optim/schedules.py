@@ -336,6 +336,7 @@ class OneCycleLR(LRScheduler):
         done = (self.last_epoch - begin[0]) / (end[0] - begin[0]) if end[0] > begin[0] else 1.0
         if self.anneal_strategy == "cos":
             done = (1 - math.cos(math.pi * done)) / 2
+        done = min(done, 1.0)  # the last step lies behind the last knot, total_steps - 1: a line would go on below 0
         return begin[column] + (end[column] - begin[column]) * done
 
     def _set_momenta(self, values):
