@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from tinyae import Tensor, assign, engine, grad, gradcheck, no_grad, ops, source
+from tinyae import Tensor, assign, engine, grad, no_grad, ops, source
 from tinyae.engine import OPS, Op, Var, op
 from tinyae.errors import AxisError, DtypeError, GraphError, SettingError, ShapeError, TinyaeError
 
@@ -860,12 +860,6 @@ def test_retain_grad_after_a_backward():
     assert h.grad.item() == 12.0
 
 
-def test_second_derivative_of_a_power_at_exponent_zero():
-    assert gradcheck(ops.pow, np.array([2.0, 0.5]), np.array([0.0, 0.0]), order=2)
-    a = leaf([0.0, 2.0])
-    assert grad((a**0).sum(), a).tolist() == [0, 0]
-
-
 def test_an_index_is_kept_as_it_was():
     for index in (Tensor(np.array([True, False, False])), np.array([True, False, False])):
         w = leaf([0.0, 1.0, 2.0])
@@ -921,26 +915,6 @@ def test_no_grad_refuses_a_generator():
         @no_grad()
         def rows():
             yield 1
-
-
-def test_recorded_and_plain_gradients_agree_at_infinity():
-    for activation in (ops.elu, ops.relu, ops.leaky_relu, ops.softplus, ops.sigmoid, ops.tanh):
-        x = leaf([np.inf, -np.inf, 800.0, -800.0])
-        plain = grad(activation(x), x, np.ones(4)).data
-        recorded = grad(activation(x), x, np.ones(4), create_graph=True).data
-        np.testing.assert_array_equal(plain, recorded)
-
-
-def test_gelu_far_below_zero():
-    """Its slope, x phi(x) + Phi(x), loses no digits in either way of computing it."""
-    x = leaf([-10.0, -5.0])
-    exact = [-7.6184e-22, -7.146946e-6]  # by Phi(-10) = 7.6199e-24, phi(-10) = 7.6946e-23
-    for gradient in (grad(ops.gelu(x).sum(), x), grad(ops.gelu(x).sum(), x, create_graph=True)):
-        np.testing.assert_allclose(gradient.data, exact, rtol=1e-3)
-
-
-def test_softmax_of_integers():
-    np.testing.assert_allclose(ops.softmax(np.array([0, 0])), [0.5, 0.5])
 
 
 def test_an_array_by_keyword_is_refused():

@@ -208,11 +208,13 @@ def test_every_op_refuses_something():
 
 
 def slope(f, *values):
-    """The gradients of f(*values).sum(), by the kernels and, as they must agree, by the rules."""
+    """The gradients of f(*values).sum(), by the kernels and, as they must agree, by the rules; in proportion to g."""
     leaves = [Tensor(v, requires_grad=True, dtype=np.float64) for v in values]
     gradients = grad(f(*leaves).sum(), leaves)
-    for g, recorded in zip(gradients, grad(f(*leaves).sum(), leaves, create_graph=True)):
+    thrice = grad(f(*leaves).sum() * 3.0, leaves)
+    for g, recorded, more in zip(gradients, grad(f(*leaves).sum(), leaves, create_graph=True), thrice):
         np.testing.assert_allclose(g.data, recorded.data, rtol=1e-14)
+        np.testing.assert_allclose(more.data, 3 * g.data, rtol=1e-14)
     return [g.tolist() for g in gradients]
 
 
@@ -247,6 +249,32 @@ def test_powers_at_zero():
     assert slope(lambda a, b: a**b, [0.0, 2.0], [2.0, 3.0]) == [[0, 12], [0, 8 * math.log(2)]]
     assert slope(lambda a, b: a**b, [0.0, 0.0, 0.0], [0.0, 0.5, -1.0])[1] == [0, 0, -math.inf]
     assert slope(lambda b: 0.0**b, [0.0, 0.5, -1.0]) == [[0, 0, -math.inf]]
+
+
+def test_second_derivative_of_a_power_at_exponent_zero():
+    assert gradcheck(ops.pow, np.array([2.0, 0.5]), np.array([0.0, 0.0]), order=2)
+    a = Tensor([0.0, 2.0], requires_grad=True)
+    assert grad((a**0).sum(), a).tolist() == [0, 0]
+
+
+def test_recorded_and_plain_gradients_agree_at_infinity():
+    for activation in (ops.elu, ops.relu, ops.leaky_relu, ops.softplus, ops.sigmoid, ops.tanh):
+        x = Tensor([np.inf, -np.inf, 800.0, -800.0], requires_grad=True, dtype=np.float64)
+        plain = grad(activation(x), x, np.ones(4)).data
+        recorded = grad(activation(x), x, np.ones(4), create_graph=True).data
+        np.testing.assert_array_equal(plain, recorded)
+
+
+def test_gelu_far_below_zero():
+    """Its slope, x phi(x) + Phi(x), loses no digits in either way of computing it."""
+    x = Tensor([-10.0, -5.0], requires_grad=True, dtype=np.float64)
+    exact = [-7.6184e-22, -7.146946e-6]  # by Phi(-10) = 7.6199e-24, phi(-10) = 7.6946e-23
+    for gradient in (grad(ops.gelu(x).sum(), x), grad(ops.gelu(x).sum(), x, create_graph=True)):
+        np.testing.assert_allclose(gradient.data, exact, rtol=1e-3)
+
+
+def test_softmax_of_integers():
+    np.testing.assert_allclose(ops.softmax(np.array([0, 0])), [0.5, 0.5])
 
 
 def test_poles_are_silent():

@@ -1,21 +1,20 @@
 """PyTorch as an oracle, where it is installed: every op, and random programs of them, in float64 to 1e-9.
 
-How PyTorch says an op stands in `cases/`, under TORCH or COMPOSED; which ops it has no word for, and why, stands below.
-Nothing requires PyTorch: without it this file is skipped.
+How PyTorch says an op stands in `cases/`, under TORCH; which ops it has no word for, and why, stands below. Nothing
+requires PyTorch: without it this file is skipped. Composed functions are compared in `test_ops.py`.
 """
 
 import numpy as np
 import pytest
-from cases import CASES, COMPOSED, NOISE, TORCH, function
+from cases import CASES, NOISE, TORCH
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyae import Tensor, grad, ops
+from tinyae.engine import OPS
 
 torch = pytest.importorskip("torch")
 
-ROWS = {**CASES, **{name: row for name, (row, _) in COMPOSED.items()}}
-SAID = {**TORCH, **{name: said for name, (_, said) in COMPOSED.items()}}
 _BACKWARD = "the gradient of a layer, which PyTorch keeps to itself; compared as such, through that layer"
 WITHOUT = {  # ops that PyTorch cannot say: {name: why}
     **dict.fromkeys(NOISE, "noise: other bits by design, judged by its distribution"),
@@ -23,7 +22,7 @@ WITHOUT = {  # ops that PyTorch cannot say: {name: why}
                     _BACKWARD),
     "_max_pool_pick": "what max_pool does once the winners are known; compared through max_pool",
 }  # fmt: skip
-COMPARED = sorted(name for name in ROWS if SAID.get(name) is not None)
+COMPARED = sorted(name for name in CASES if TORCH.get(name) is not None)
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 
 
@@ -45,23 +44,22 @@ def array(t):
 
 
 def test_every_op_is_compared_or_excused():
-    assert {name for name in ROWS if SAID.get(name) is None} == set(WITHOUT), (
+    assert {name for name in CASES if TORCH.get(name) is None} == set(WITHOUT), (
         "add a row TORCH to tests/cases/; or say above why PyTorch has no such op, and for nothing else"
     )
-    assert set(SAID) <= set(ROWS), "a row for what is no op"
+    assert set(TORCH) <= set(CASES), "a row for what is no op"
 
 
-@pytest.mark.proof
 @pytest.mark.parametrize("name", COMPARED)
 @given(data=st.data())
 def test_op_is_pytorchs(name, data):
     """Value, shape and dtype; the gradient of every operand under a random upstream gradient; float32's dtype too."""
-    arrays, settings = ROWS[name](data.draw)
+    arrays, settings = CASES[name](data.draw)
     if name in ("unfold", "fold") and not all(x.size for x in arrays):
         return  # PyTorch refuses them
     a = [Tensor(x, requires_grad=x.dtype.kind == "f") for x in arrays]
     b = [theirs(x) for x in arrays]
-    y, z = function(name)(*a, **settings), SAID[name](torch, *b, **settings)
+    y, z = OPS[name](*a, **settings), TORCH[name](torch, *b, **settings)
     assert y.shape == tuple(z.shape) and y.dtype == array(z).dtype
     np.testing.assert_allclose(y.data, array(z), **CLOSE)
     assert y.requires_grad >= z.requires_grad, "PyTorch differentiates what we do not"
@@ -76,17 +74,19 @@ def test_op_is_pytorchs(name, data):
             np.testing.assert_allclose(mine.data, array(other), **CLOSE)
     if name != "cast":
         narrow = [x.astype(np.float32) if x.dtype.kind == "f" else x for x in arrays]
-        y = function(name)(*map(Tensor, narrow), **settings)
-        z = SAID[name](torch, *[theirs(x, False) for x in narrow], **settings)
+        y = OPS[name](*map(Tensor, narrow), **settings)
+        z = TORCH[name](torch, *[theirs(x, False) for x in narrow], **settings)
         assert y.dtype == array(z).dtype
         np.testing.assert_allclose(y.data, array(z), rtol=2e-4, atol=2e-5)
 
 
 def at(function, *points):
-    """Slopes of one function of both libraries' tensors."""
+    """Slopes of one function of both libraries' tensors, under an upstream gradient that is not one."""
     a = [Tensor(p, dtype=np.float64, requires_grad=True) for p in points]
     b = [torch.tensor(p, dtype=torch.float64, requires_grad=True) for p in points]
-    mine, other = grad(function(ops, *a).sum(), a), torch.autograd.grad(function(torch, *b).sum(), b)
+    y, z = function(ops, *a), function(torch, *b)
+    u = np.linspace(-1.5, 2.0, y.size).reshape(y.shape)
+    mine, other = grad(y, a, u), torch.autograd.grad(z, b, torch.tensor(u))
     return [g.tolist() for g in mine], [g.tolist() for g in other]
 
 
@@ -186,7 +186,6 @@ def program(rng):
     return run, shapes
 
 
-@pytest.mark.proof
 @given(seed=st.integers(0, 2**32 - 1))
 def test_random_programs(seed):
     """The value, all first derivatives, and all derivatives of a random combination of these."""
