@@ -14,7 +14,7 @@ Where does my test go?
 
     pytest                                     20 random examples per property
     pytest --hypothesis-profile=ci             the same examples in every run (or HYPOTHESIS_PROFILE=ci)
-    pytest --hypothesis-profile=deep -m proof  500 examples, of what is asked at random of every op, layer and model
+    pytest --hypothesis-profile=deep -m proof  500 examples of every test that draws them at random
     pytest -m mutation                         breaks every rule in every small way, and expects a failure each time
     pytest -m slow                             what takes long
 """
@@ -62,6 +62,14 @@ settings.register_profile("dev", max_examples=20, **_profile)
 settings.register_profile("ci", max_examples=20, derandomize=True, print_blob=True, **_profile)
 settings.register_profile("deep", max_examples=500, print_blob=True, **_profile)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items):
+    """Every test that draws random examples carries the marker `proof`: more examples prove more."""
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("proof")
 
 
 def pytest_report_header(config):

@@ -13,7 +13,6 @@ import weakref
 from contextlib import nullcontext
 
 import numpy as np
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
@@ -22,8 +21,6 @@ from tinyae import Tensor, assign, grad, no_grad
 from tinyae.engine import _below
 from tinyae.errors import GraphError
 from tinyae.optim import SGD
-
-pytestmark = pytest.mark.proof
 
 
 class Cell:

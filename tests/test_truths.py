@@ -76,7 +76,6 @@ LINEAR = [
 ]  # fmt: skip
 
 
-@pytest.mark.proof
 @pytest.mark.parametrize("name", LINEAR)
 @given(data=st.data())
 def test_a_linear_map_and_its_transpose(name, data):
