@@ -327,6 +327,20 @@ def test_norm_at_zero(ord):
         assert slope(lambda x: ops.norm(x, ord=ord), [3.0, 0.0]) == [[0, 0]]
 
 
+@pytest.mark.parametrize("ord", [1.5, 2.5, 3.0, 4.0])
+def test_second_derivative_of_a_norm_beside_a_zero(ord):
+    """A component that is 0 leaves the others' Hessian alone; above 2 its own row is 0, and below it counts as 0."""
+
+    def hessian(values):
+        x = Tensor(values, requires_grad=True, dtype=np.float64)
+        g = grad(ops.norm(x, ord=ord), x, create_graph=True)
+        return np.array([grad(part, x, retain_graph=True).data for part in g])
+
+    with_zero = hessian([3.0, 0.0, -4.0])
+    np.testing.assert_allclose(with_zero[::2, ::2], hessian([3.0, -4.0]), rtol=1e-13)
+    assert not with_zero[1].any() and not with_zero[:, 1].any()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("ord", ORDERS)
 def test_norm_neither_overflows_nor_underflows(ord, dtype):

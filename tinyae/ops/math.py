@@ -475,8 +475,9 @@ def _norm(x, *, ord, axis, keepdims):
 @_norm.vjp
 def _(g, x, y, ord, axis, keepdims, x_shape):
     direction = x / _spread(y + (y == 0), axis, keepdims, x_shape)
-    if ord != 2:  # below 2 the slope of |x| ** (ord - 2) at 0 is infinite: there it counts as 0, not as NaN
-        direction = direction * (abs(direction) + (direction == 0) * (ord < 2)) ** (ord - 2)
+    if ord != 2:  # below 3 the slope of |x| ** (ord - 2) at 0 is infinite: there all of it counts as 0, not as NaN
+        zero = direction == 0
+        direction = direction * where(zero, 0.0, (abs(direction) + zero) ** (ord - 2))
     return _spread(g * (y != 0), axis, keepdims, x_shape) * direction
 
 
