@@ -103,7 +103,7 @@ class _Put(ast.NodeTransformer):
         if self.seen == self.number:
             self.found = node
             return self.node if self.node is not None else node
-        if isinstance(node, ast.Attribute) and node.attr in ("shape", "ndim"):
+        if isinstance(node, ast.Attribute) and node.attr in ("shape", "ndim", "dtype"):
             return node  # of whatever values
         return self.generic_visit(node)
 

@@ -112,6 +112,17 @@ def test_upsampling_by_hand():
     assert y[0, 0] == 0 and y[-1, -1] == ramp[-1, -1]
 
 
+@pytest.mark.parametrize(("mode", "shape"), [
+    ("nearest", (2, 3, 4)), ("linear", (2, 3, 4)), ("nearest", (1, 2, 3, 4)), ("bilinear", (1, 2, 3, 4)),
+])  # fmt: skip
+def test_upsampling_and_its_transpose_each_way(mode, shape, rng):
+    settings = {"scale_factor": (2, 3)[: len(shape) - 2], "mode": mode}
+    x = rng.standard_normal(shape)
+    g = rng.standard_normal(ops.upsample(x, **settings).shape)
+    gradcheck(lambda x: ops.upsample(x, **settings), x, order=2)
+    gradcheck(lambda g: OPS["_upsample_back"](g, **settings), g, order=2)
+
+
 # -- one axis -------------------------------------------------------------------------------------------------------
 
 

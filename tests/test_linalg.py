@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from cases.linalg import PRODUCTS
 
 from tinyae import Tensor, grad, gradcheck, ops
 from tinyae.errors import DtypeError, MatrixError, ShapeError
@@ -34,6 +35,13 @@ def test_a_batch_against_one_matrix():
     np.testing.assert_allclose(grad(ops.matmul(w.mT, batch.mT), w, g.mT).data, expected.T, rtol=1e-12)
     gradcheck(ops.matmul, batch[0], shared, order=2)
     gradcheck(ops.matmul, shared.T, batch[0].mT, order=2)
+
+
+@pytest.mark.parametrize("shapes", PRODUCTS)
+def test_gradient_of_a_product_of_each_kind(shapes):
+    """Vectors, matrices, stacks of both, on either side."""
+    rng = np.random.default_rng(0)
+    gradcheck(ops.matmul, *map(rng.standard_normal, shapes), order=2, directions=1)
 
 
 @pytest.mark.parametrize("shapes", [((3,), (4,)), ((2, 3), (4,)), ((2, 1, 3), (5, 0)), ((1,), (5, 4))])

@@ -7,6 +7,7 @@ suite or means the same as the original; the latter are listed below, each with 
 import functools
 import importlib
 import inspect
+import itertools
 import re
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ from tinyae.engine import OPS
 
 pytestmark = pytest.mark.mutation
 HERE = Path(__file__).parent
-BY_NAME = "ops", "shape", "linalg", "conv", "random", "engine"  # tests of points that the loops leave out: kinks, ties
+BY_NAME = "ops", "shape", "linalg", "conv", "random"  # tests of points that the loops leave out: kinks, ties
 
 # {op and argument, or helper: {mutant: why it computes the same}}
 _COUNTED = "NumPy counts bools as integers"
@@ -76,10 +77,20 @@ def asked():
 
 
 def special(module):
-    """Tests that take no arguments: no fixture, no parameter, no random example."""
+    """Tests of given points: all arguments by parametrize, no fixture, no random example."""
     for name, test in vars(module).items():
-        if name.startswith("test_") and not inspect.signature(test).parameters and not hasattr(test, "pytestmark"):
-            yield test
+        if not name.startswith("test_") or hasattr(test, "is_hypothesis_test"):
+            continue
+        marks = [m for m in getattr(test, "pytestmark", []) if m.name == "parametrize"]
+        names = [n if isinstance(n, str) else ",".join(n) for n in (m.args[0] for m in marks)]
+        if set(inspect.signature(test).parameters) != {n.strip() for part in names for n in part.split(",")} - {""}:
+            continue
+        for row in itertools.product(*(m.args[1] for m in marks)):
+            given = {}
+            for part, value in zip(names, row):
+                keys, value = [n.strip() for n in part.split(",")], getattr(value, "values", value)
+                given |= zip(keys, [value] if len(keys) == 1 else value)
+            yield functools.partial(test, **given)
 
 
 def dies(*tests):
@@ -143,9 +154,9 @@ def replaced(op, argument, rule):
         op._recipes.clear()
 
 
-def questions(test_ops, name):
-    return [functools.partial(test, name=name) for test in
-            (test_ops.test_gradient, test_ops.test_gradient_is_an_array_of_its_own)]  # fmt: skip
+def questions(test_ops, name, *more):
+    tests = test_ops.test_gradient, test_ops.test_gradient_is_an_array_of_its_own, *more
+    return [functools.partial(test, name=name) for test in tests]
 
 
 def test_unbroken(asked):
@@ -193,7 +204,8 @@ def test_helpers_of_rules(asked, count):
             for place in places:
                 setattr(place, helper.__name__, mutant)
             try:
-                count.add(helper.__name__, label, dies(*[q for n in names for q in questions(test_ops, n)], *named))
+                asks = [q for n in names for q in questions(test_ops, n, test_ops.test_forward)]
+                count.add(helper.__name__, label, dies(*asks, *named))
             finally:
                 for place in places:
                     setattr(place, helper.__name__, helper)

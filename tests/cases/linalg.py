@@ -17,7 +17,7 @@ row = row_into(ROWS)
 
 
 # Vectors, matrices and stacks of them on either side; at random, nearly every product has an axis of length 0 or 1.
-_PRODUCTS = [
+PRODUCTS = [
     ((2, 3), (3, 4)), ((3,), (3, 4)), ((2, 3), (3,)), ((3,), (3,)), ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4)),
     ((3,), (5, 3, 4)), ((5, 2, 3), (3,)), ((5, 2, 3), (5, 3, 4)), ((5, 1, 2, 3), (4, 3, 2)),
 ]  # fmt: skip
@@ -26,7 +26,7 @@ _PRODUCTS = [
 @row
 def matmul_row(draw):
     some = hnp.mutually_broadcastable_shapes(signature="(m?,k),(k,n?)->(m?,n?)", max_dims=2, max_side=4, min_side=0)
-    drawn = draw(st.one_of(st.sampled_from(_PRODUCTS), some.map(lambda s: s.input_shapes)))
+    drawn = draw(st.one_of(st.sampled_from(PRODUCTS), some.map(lambda s: s.input_shapes)))
     return [laid_out(draw, values(draw, shape)) for shape in drawn], {}
 
 
