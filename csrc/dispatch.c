@@ -193,8 +193,11 @@ int tae_binary(int op, int dtype, int64_t n, const void *a, int64_t a_step, cons
 
 /* ---- matrix products, cut into tasks ----------------------------------------------------------------------------- */
 
-/* A second thread is worth waking for so many multiply-adds of its own. */
+/* Multiply-adds: so many of its own are worth another thread; from so many on there are two tasks for each, lest one
+ * thread that is held up holds up the others; and so many take a nanosecond. */
 #define GEMM_SHARE 1e6
+#define GEMM_LARGE 64e6
+#define GEMM_SPEED 100
 /* Blocks begin at whole tiles; moving an element of A or B to where it is used takes the time of so many
  * multiply-adds. */
 enum { GEMM_COLUMNS = 64, GEMM_MOVE = 16 };
@@ -243,14 +246,15 @@ static int gemm_run(gemm_job *job) {
     int parts = tae_threads();
     job->rows = q->m, job->columns = q->n, job->down = job->across = 1, job->items_of_task = job->items;
     if (all < parts * GEMM_SHARE) parts = (int)(all / GEMM_SHARE);
+    if (parts > 1 && all > parts * GEMM_LARGE) parts *= 2;
     if (parts > 1 && job->items >= parts) {
         job->items_of_task = (job->items + parts - 1) / parts;
     } else if (parts > 1) {
         double least = INFINITY;
         job->items_of_task = 1;
         for (int down = 1; down <= parts; down++) {
-            const int64_t step = GEMM_COLUMNS, across = parts / down;
-            const int64_t rows = (q->m + down - 1) / down, columns = (q->n + across * step - 1) / (across * step) * step;
+            const int64_t rows = (q->m + down - 1) / down, step = parts / down * GEMM_COLUMNS;
+            const int64_t columns = (q->n + step - 1) / step * GEMM_COLUMNS;
             const double moved = (double)(rows + columns) * GEMM_MOVE, time = (double)rows * (double)columns + moved;
             if (time < least) {
                 least = time;
@@ -261,7 +265,7 @@ static int gemm_run(gemm_job *job) {
         job->across = (q->n + job->columns - 1) / job->columns;
     }
     const int64_t turns = (job->items + job->items_of_task - 1) / job->items_of_task;
-    tae_parallel(turns * job->down * job->across, gemm_task, job);
+    tae_parallel(turns * job->down * job->across, all / GEMM_SPEED, gemm_task, job);
     return TAE_DONE;
 }
 

@@ -84,9 +84,10 @@ typedef struct {
 #define GEMM_SCRATCH_BYTES (1 << 20)
 
 /* threads.c: runs task(context, i) for each i in 0 .. tasks - 1, in any order, on up to tae_threads() threads, the
- * caller's among them, and returns when all are done.  A task sets its own floating-point mode. */
+ * caller's among them, and returns when all are done.  `cost` is about how many nanoseconds one thread would take for
+ * all of them.  A task sets its own floating-point mode. */
 typedef void tae_task(void *context, int64_t i);
-void tae_parallel(int64_t tasks, tae_task *task, void *context);
+void tae_parallel(int64_t tasks, double cost, tae_task *task, void *context);
 
 /* The kernels of one ISA for one dtype.  dispatch.c has checked every argument and flushed subnormals before it calls;
  * the contracts are those of tinyae.h.  Arrays are void * so that float and double share one struct. */

@@ -3,8 +3,8 @@
  *
  * What it promises: a call from a second thread while the pool is at work, or from within a task, runs all its tasks on
  * its own thread.  Workers spin for a while before they sleep, so that calls in a row are handed over in about a
- * microsecond; a worker that wakes too late finds nothing left and has cost nothing.  Workers start at the first call
- * that needs them, and stop before every fork: parent and child start their own when they need them again.
+ * microsecond; one that wakes too late finds nothing left, and for a single small job none is woken.  Workers start at
+ * the first call that needs them, and stop before every fork: parent and child start their own when they need them.
  *
  * What it promises not to do: it never allocates, and it does not look for the number of processors to use; until
  * tae_set_threads says otherwise there is one thread.
@@ -29,12 +29,13 @@
 
 enum {
     MOST_THREADS = 256,
-    SPIN_NANOSECONDS = 50000,  /* longer than what an eager program does between two kernels, shorter than a wake-up hurts */
-    PATIENCE = 4000,           /* looks at the last tasks before the caller offers its processor to whoever runs them */
+    SPIN = 50000,      /* nanoseconds: longer than what an eager program does between two kernels */
+    WAKE = 100000,     /* nanoseconds of work for which a sleeping worker is woken, which takes some 10 to 50 us */
+    PATIENCE = 4000,   /* looks at the last tasks before the caller offers its processor to whoever runs them */
 };
 
-/* The job at hand.  `ticket` is its number * 2^32 + how many tasks are not yet taken; whoever lowers it by one has taken
- * the last of them.  As long as one is not taken the caller waits, so what the ticket stands for cannot change. */
+/* The job at hand.  `ticket` is its number * 2^32 + how many tasks are not yet taken; whoever lowers it by one has
+ * taken the last of them.  While one is not taken the caller waits, so what the ticket stands for cannot change. */
 static ALIGNED(64) atomic_uint_fast64_t ticket;
 static ALIGNED(64) atomic_int_fast64_t unfinished;
 static ALIGNED(64) _Atomic(tae_task *) job_task;
@@ -44,6 +45,7 @@ static atomic_int invited;  /* workers below this number take part */
 static atomic_flag owned = ATOMIC_FLAG_INIT;  /* by the thread whose job it is, or that changes what follows */
 static atomic_int threads = 1;
 static int workers, spins;
+static int64_t ended;  /* when the last job did */
 static atomic_int stopping;
 
 static pthread_mutex_t bedroom = PTHREAD_MUTEX_INITIALIZER;
@@ -85,7 +87,7 @@ static void work(void) {
 /* Returns when there is a job after `seen`. */
 static void wait_for_work(int me, uint32_t seen) {
     if (spins) {
-        const int64_t end = nanoseconds() + SPIN_NANOSECONDS;
+        const int64_t end = nanoseconds() + SPIN;
         do
             for (int i = 0; i < 32; i++) {
                 if (job_number() != seen) return;
@@ -182,20 +184,36 @@ int tae_set_threads(int n) {
     return TAE_DONE;
 }
 
-void tae_parallel(int64_t tasks, tae_task *task, void *context) {
-    int n = atomic_load(&threads);
-    if (n > tasks) n = (int)tasks;
-    if (n < 2 || tasks > UINT32_MAX || atomic_flag_test_and_set(&owned)) {
-        for (int64_t i = 0; i < tasks; i++) task(context, i);
+static int one_sleeps(int guests) {
+    for (int i = 0; i < guests; i++)
+        if (atomic_load(&worker[i].asleep)) return 1;
+    return 0;
+}
+
+static void alone(int64_t tasks, tae_task *task, void *context) {
+    for (int64_t i = 0; i < tasks; i++) task(context, i);
+}
+
+void tae_parallel(int64_t tasks, double cost, tae_task *task, void *context) {
+    int guests = atomic_load(&threads) - 1;
+    if (guests >= tasks) guests = (int)tasks - 1;
+    if (guests < 1 || tasks > UINT32_MAX || atomic_flag_test_and_set(&owned)) {
+        alone(tasks, task, context);
         return;
     }
-    if (workers < n - 1) start(n - 1);
-    publish(task, context, (uint32_t)tasks, n - 1 < workers ? n - 1 : workers);
-    work();
-    for (int looks = 0; atomic_load(&unfinished); looks++) {
-        if (looks < PATIENCE) relax();
-        else sched_yield();
+    if (workers < guests) start(guests);
+    if (guests > workers) guests = workers;
+    if (cost < WAKE && one_sleeps(guests) && nanoseconds() - ended > SPIN) {
+        alone(tasks, task, context);  /* a small job, and none just before it: they would wake to find it done */
+    } else {
+        publish(task, context, (uint32_t)tasks, guests);
+        work();
+        for (int looks = 0; atomic_load(&unfinished); looks++) {
+            if (looks < PATIENCE) relax();
+            else sched_yield();
+        }
     }
+    ended = nanoseconds();
     disown();
 }
 
@@ -205,7 +223,8 @@ int tae_threads(void) { return 1; }
 
 int tae_set_threads(int n) { return n < 1 ? TAE_BAD_ARGUMENT : TAE_DONE; }
 
-void tae_parallel(int64_t tasks, tae_task *task, void *context) {
+void tae_parallel(int64_t tasks, double cost, tae_task *task, void *context) {
+    (void)cost;
     for (int64_t i = 0; i < tasks; i++) task(context, i);
 }
 

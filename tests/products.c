@@ -1,15 +1,13 @@
 /* products.c: the matrix product and the worker pool without Python, so that sanitizers and emulators can watch them.
  * Every result is compared, bit by bit, with Note [Bits] of gemm.inc written down again.  Exit status 0: all equal. */
 #define _DEFAULT_SOURCE
-#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../csrc/tinyae.h"
+#include "../csrc/internal.h"
 
 enum { K_BLOCK = 256 };
 static int failures;
@@ -74,8 +72,54 @@ static void strides(int transposed, int64_t rows, int64_t columns, int64_t *rs, 
 PRODUCTS(float, 0, fmaf)
 PRODUCTS(double, 1, fma)
 
+/* Every task is run once, whoever takes it. */
+enum { TASKS = 3000 };
+static int runs[TASKS];
+static void count(void *step, int64_t i) { runs[i] += *(int *)step; }
+
+static void tasks(void) {
+    int step = 1;
+    for (int round = 0; round < 200; round++) {
+        const int n = 1 + round * 37 % TASKS;
+        memset(runs, 0, sizeof runs);
+        tae_set_threads(1 + round / 50);
+        tae_parallel(n, 1e9, count, &step);
+        for (int i = 0; i < TASKS; i++)
+            if (runs[i] != (i < n)) {
+                printf("%d tasks on %d threads: number %d ran %d times\n", n, tae_threads(), i, runs[i]);
+                failures++;
+                return;
+            }
+    }
+}
+
+/* Tasks that wait for each other end only if each has a thread of its own, and the same threads serve again. */
+static int arrived;
+static void meet(void *all, int64_t i) {
+    (void)i;
+    __atomic_add_fetch(&arrived, 1, __ATOMIC_SEQ_CST);
+    for (int waits = 0; __atomic_load_n(&arrived, __ATOMIC_SEQ_CST) % *(int *)all; waits++) {
+        usleep(100);
+        if (waits > 300000) {
+            printf("%d tasks are not on %d threads\n", *(int *)all, *(int *)all);
+            exit(1);
+        }
+    }
+}
+
+static void together(void) {
+    for (int n = 2; n <= 4; n++) {
+        tae_set_threads(n);
+        arrived = 0;
+        for (unsigned round = 0; round < 5; round++) {
+            tae_parallel(n, 1e9, meet, &n);
+            usleep(round * 100);  /* now and then they have gone to sleep */
+        }
+    }
+}
+
 /* Four callers at once, of whom one has the workers, while the main thread forks and changes their number. */
-enum { M = 150, N = 130, K = 120, CALLS = 40 };
+enum { M = 150, N = 130, K = 120, CALLS = 200 };
 static float A[M * K], B[K * N], expected[M * N];
 
 static void *call(void *wrong) {
@@ -93,7 +137,8 @@ static void callers(int forks) {
     for (int i = 0; i < 4; i++) pthread_create(&thread[i], NULL, call, &wrong[i]);
     for (int i = 0; i < 12; i++) {
         tae_set_threads(1 + i % 4);
-        usleep(1000);
+        float c[M * N];
+        tae_gemm(0, M, N, K, A, K, 1, B, N, 1, c, N, NULL, -1, 0, 1, 0);
         if (!forks) continue;
         const pid_t child = fork();
         if (child == 0) {
@@ -117,6 +162,8 @@ int main(int argc, char **argv) {
         {1, 1, 1}, {1, 70, 300}, {3, 33, 270}, {5, 33, 270}, {70, 1, 300}, {33, 3, 270}, {40, 5, 270}, {15, 15, 20},
         {7, 17, 31}, {13, 65, 257}, {2, 517, 3}, {12, 81, 9}, {131, 100, 40}, {259, 130, 300}, {110, 600, 60},
     };
+    tasks();
+    together();
     for (int isa = 0; tae_isa_name(isa); isa++) {
         if (tae_use_isa(tae_isa_name(isa)) != TAE_DONE) continue;
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
