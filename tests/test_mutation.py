@@ -27,15 +27,19 @@ HERE = Path(__file__).parent
 BY_NAME = "ops", "shape", "linalg", "conv", "random"  # tests of points that the loops leave out: kinks, ties
 
 # {op and argument, or helper: {mutant: why it computes the same}}
-_COUNTED = "NumPy counts bools as integers"
+_CAST = "a whole number is the same in any dtype, and the engine gives the gradient its parent's"
+_SHARED = (
+    "cast(sum(chosen, axis=axis, keepdims=keepdims), dtype=g.dtype) -> sum(chosen, axis=axis, keepdims=keepdims)"
+)
 _SAME_SHAPE = "a reshape to the shape that is already there: only time is lost"
 _NUMPYS_INTS = "NumPy's ints serve as well"
 EQUIVALENT = {
     "matmul.a": {"_row(a_shape) -> a_shape": "summing down to (k,), or to (1, k) and then reshaping, is the same"},
     "matmul.b": {"len(b_shape) -> b_shape": "one product for each matrix of a batch, and their sum: only time is lost"},
     "pad.x": {"any(pair) -> pair": "an axis that was not padded is scattered onto itself: only time is lost"},
-    "max.x": {"chosen * 1.0 -> chosen": _COUNTED, "chosen * 1.0 -> chosen / 1.0": _COUNTED},
-    "min.x": {"chosen * 1.0 -> chosen": _COUNTED, "chosen * 1.0 -> chosen / 1.0": _COUNTED},
+    "_norm.x": {"y + (y == 0) -> y - (y == 0)": "where y is 0 so is x: any divisor but 0 will do"},
+    "max.x": {_SHARED: _CAST},
+    "min.x": {_SHARED: _CAST},
     "pow.a": {
         "a + (a == 0) * (b == 0) -> a - (a == 0) * (b == 0)": "where both are 0 any base but 0 will do: its factor is b"
     },

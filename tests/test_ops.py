@@ -14,7 +14,6 @@ from tinyae import Generator, Tensor, grad, gradcheck, kernels, ops
 from tinyae.engine import OPS, _leaf, _wrap
 from tinyae.errors import AxisError, DtypeError, GraphError, SettingError, ShapeError, TinyaeError
 
-pytestmark = pytest.mark.proof
 ASKED = {**CASES, **{name: row for name, (row, _) in COMPOSED.items()}}
 EVERY = pytest.mark.parametrize("name", sorted(ASKED))
 SMOOTH = pytest.mark.parametrize("name", sorted(n for n in ASKED if n in COMPOSED or OPS[n].rules))
