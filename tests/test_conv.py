@@ -5,15 +5,13 @@ import re
 
 import numpy as np
 import pytest
-from cases import CASES, TORCH, conv, pool
+from cases import CASES, conv, pool
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyae import OPS, Tensor, grad, gradcheck, ops
 from tinyae.errors import DtypeError, SettingError, ShapeError
 from tinyae.ops import conv as module
-
-SAID = sorted(name for name, said in {**conv.TORCH, **pool.TORCH}.items() if said)
 
 
 def dot(a, b):
@@ -36,15 +34,6 @@ def agree(ours, theirs, arrays, seed=0):
         pairs = zip((y, *grad(y, mine, g)), (z, *torch.autograd.grad(z, his, torch.tensor(g))))
         for a, b in pairs:
             np.testing.assert_allclose(a.data, b.detach().numpy(), rtol=tolerance, atol=tolerance)
-
-
-@pytest.mark.parametrize("name", SAID)
-@given(data=st.data())
-def test_torch(name, data):
-    arrays, settings = CASES[name](data.draw)
-    if any(x.size == 0 for x in arrays) and name in ("unfold", "fold"):
-        return  # PyTorch refuses them; `test_ops.py` has them
-    agree(lambda *xs: OPS[name](*xs, **settings), lambda torch, *xs: TORCH[name](torch, *xs, **settings), arrays)
 
 
 def test_torch_on_ties(rng):

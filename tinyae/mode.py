@@ -9,18 +9,18 @@ Ring 0. Knows nothing of what is recorded.
 from contextlib import contextmanager
 from functools import wraps
 from threading import local
-from weakref import WeakSet
+from weakref import ref
 
 from .errors import SettingError
 
-__all__ = ["mode", "no_grad", "recording", "replaying", "watching"]
+__all__ = ["mode", "no_grad", "note_write", "recording", "replaying", "watching"]
 
 
 class _Mode(local):
     recording = True  # whether operations on values that require a gradient leave a line on the tape
-    replaying = ()  # while a computation is repeated: state that it wrote the first time, and that stays as it is
+    replaying = {}  # while a computation is repeated: {id: weak reference} of what it wrote the first time
     noise = None  # while somebody watches: {generator: its counter before the first draw}
-    written = None  # likewise: what was written in place
+    written = None  # likewise: {id: weak reference} of what was written in place
 
 
 mode = _Mode()
@@ -59,12 +59,12 @@ class recording(no_grad):
 
 @contextmanager
 def watching():
-    """Yield ({generator: its counter before the first draw}, the set of what is written in place), of the block.
+    """Yield ({generator: its counter before the first draw}, {id: weak reference} of what is written), of the block.
 
-    The set is weak: what the block made for itself alone has left it when the block is over.
+    Weak, so that what the block made for itself alone does not count as state when the block is over.
     """
     outer = mode.noise, mode.written
-    mode.noise, mode.written = {}, WeakSet()
+    mode.noise, mode.written = {}, {}
     try:
         yield mode.noise, mode.written
     finally:
@@ -72,6 +72,16 @@ def watching():
         if outer[0] is not None:
             mode.noise.update({**inner[0], **mode.noise})
             mode.written.update(inner[1])
+
+
+def note_write(var):
+    """Whether var may be written: not if the write is repeated, since it happened the first time."""
+    first = mode.replaying.get(id(var))
+    if first is not None and first() is var:
+        return False
+    if mode.written is not None:
+        mode.written[id(var)] = ref(var)
+    return True
 
 
 @contextmanager

@@ -1,11 +1,10 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
-from weakref import WeakSet
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-__all__ = ["mode", "no_grad", "recording", "replaying", "watching"]
+__all__ = ["mode", "no_grad", "note_write", "recording", "replaying", "watching"]
 
 mode: Any
 
@@ -16,5 +15,6 @@ class no_grad:
 
 class recording(no_grad): ...
 
-def watching() -> AbstractContextManager[tuple[dict[Any, int], WeakSet[Any]]]: ...
-def replaying(noise: dict[Any, int], written: WeakSet[Any]) -> AbstractContextManager[None]: ...
+def watching() -> AbstractContextManager[tuple[dict[Any, int], dict[int, Any]]]: ...
+def note_write(var: Any) -> bool: ...
+def replaying(noise: dict[Any, int], written: dict[int, Any]) -> AbstractContextManager[None]: ...

@@ -273,7 +273,8 @@ def _torch_conv_transpose(torch, x, weight, *bias, padding, output_padding, **se
     if isinstance(padding, tuple) and isinstance(padding[0], tuple):
         extra = output_padding if isinstance(output_padding, tuple) else (output_padding,)
         ends = [end for (before, after), e in reversed(list(zip(padding, extra))) for end in (-before, e - after)]
-        y = torch.nn.functional.pad(function(flat, weight, **settings), ends)
+        longer = torch.nn.functional.pad(function(flat, weight, **settings), [max(0, e) for e in ends])
+        y = torch.nn.functional.pad(longer, [min(0, e) for e in ends])  # in this order, else PyTorch runs out of length
         y = y + bias[0].reshape(-1, *[1] * n) if bias else y
     else:
         y = function(flat, weight, *bias, padding=padding, output_padding=output_padding, **settings)

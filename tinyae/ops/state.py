@@ -7,7 +7,7 @@ import numpy as np
 
 from ..engine import Var, written
 from ..errors import AxisError, DtypeError, GraphError, ShapeError
-from ..mode import mode
+from ..mode import mode, note_write
 
 __all__ = ["assign"]
 
@@ -18,10 +18,8 @@ def assign(var, value, index=...):
     Raises GraphError if var is part of a recorded graph, where the old values may still be needed: wrap the change in
     ``no_grad()``; then backward through anything that kept them says so.
     """
-    if var in mode.replaying:
-        return var  # it happened the first time
-    if mode.written is not None:
-        mode.written.add(var)
+    if not note_write(var):
+        return var
     if var._node is not None and mode.recording:
         what = "a leaf that requires a gradient" if var.is_leaf else f"the result of {var._node.op.name}"
         raise GraphError(f"assign: this tensor is {what}. Change it inside `with no_grad():`, or assign to a copy.")
