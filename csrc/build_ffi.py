@@ -2,7 +2,7 @@
 
 The cdef is the marked part of tinyae.h, so there is one declaration of each function. API mode against the limited
 API: one wheel serves CPython 3.10 and later. ``optional``: without a C compiler the install succeeds without the
-module, and tinyae/kernels.py says why NumPy serves.
+module, and tinyae/kernels/library.py says why NumPy serves.
 """
 
 import sys

@@ -74,7 +74,7 @@ def test_a_run_prints_its_table_and_writes_its_rows(root):
     assert all(row["loss20"] == pytest.approx(peers[-1]["loss20"], rel=1e-4) for row in peers)
     assert control["loss20"] is control["rss_mb"] is None
 
-    installed = str(Path(kernels.__file__).parent)
+    installed = str(Path(kernels.__file__).parents[1])
     for peer in PEERS[:-1]:
         about = written["peers"][peer]
         assert about["path"] == installed

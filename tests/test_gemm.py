@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(kernels.info()["backend"] != "c", reason="the ba
 if kernels.info()["backend"] == "c":
     from tinyae._kernels import ffi, lib
 
-    ACTIVATIONS = kernels._names(lib.tae_unary_name)
+    ACTIVATIONS = kernels.library.reported(lib.tae_unary_name)
 
 K_BLOCK = 256  # GEMM_K: so many products are summed in sequence
 DTYPES = [np.float32, np.float64]

@@ -20,6 +20,7 @@ from hypothesis import Phase, settings
 from mutants import mutants, row_mutants
 
 from tinyae import kernels
+from tinyae.kernels import elementwise
 from tinyae.engine import OPS
 
 pytestmark = pytest.mark.mutation
@@ -273,11 +274,13 @@ def test_rows_in_c(asked, count, tmp_path, monkeypatch):
         pytest.skip("the backend is NumPy: there is no C to test")
     test_ops, named = asked
     ffi, lib, made = broken_library(tmp_path)
-    for module_wide, value in {"_ffi": ffi, "_lib": lib, "_from": ffi.from_buffer}.items():
-        monkeypatch.setattr(kernels, module_wide, value)
+    monkeypatch.setattr(elementwise, "lib", lib)
+    monkeypatch.setattr(elementwise, "address", ffi.from_buffer)
     assert lib.tae_use_isa(b"scalar") == 0
     for number, (name, part, label) in enumerate(made):
-        forward, backward = kernels._with_setting(name, kernels._unary(number), kernels._unary_backward(number))
+        forward, backward = elementwise._with_setting(
+            name, elementwise._unary(number), elementwise._unary_backward(number)
+        )
         monkeypatch.setitem(kernels.FORWARD, name, forward)
         rule, _, names = OPS[name].rules["x"]
         monkeypatch.setitem(OPS[name].rules, "x", (rule, backward, names))

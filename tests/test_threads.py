@@ -34,7 +34,7 @@ def python(code, **environment):
     clean = {k: v for k, v in os.environ.items() if k not in ("TINYAE_NUM_THREADS", "OMP_NUM_THREADS")}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
-        cwd=Path(kernels.__file__).parents[1],  # -c puts the working folder first on the path
+        cwd=Path(kernels.__file__).parents[2],  # -c puts the working folder first on the path
         env=clean | environment,
         capture_output=True,
         text=True,
@@ -94,25 +94,25 @@ def test_the_default_is_the_processors_that_this_process_is_bound_to():
 
 def test_the_default_is_what_the_control_group_grants(monkeypatch):
     files = {}
-    monkeypatch.setattr(kernels, "_words", lambda path: files.get(path, []))
+    monkeypatch.setattr(kernels.library, "_words", lambda path: files.get(path, []))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64), raising=False)
-    assert kernels._processors() == 64
+    assert kernels.library._processors() == 64
     for version_2, processors in (([150000, 100000], 2), ([0, 100000], 64), ([50000, 100000], 1), ([0], 64)):
         files["/sys/fs/cgroup/cpu.max"] = version_2
-        assert kernels._processors() == processors
+        assert kernels.library._processors() == processors
     files.clear()
     files["/sys/fs/cgroup/cpu/cpu.cfs_quota_us"], files["/sys/fs/cgroup/cpu/cpu.cfs_period_us"] = [300000], [100000]
-    assert kernels._processors() == 3
+    assert kernels.library._processors() == 3
     files["/sys/fs/cgroup/cpu/cpu.cfs_quota_us"] = [-1]
-    assert kernels._processors() == 64
+    assert kernels.library._processors() == 64
 
 
 def test_a_limit_is_read_as_it_is_written(tmp_path):
     (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert kernels._words(tmp_path / "cpu.max") == [0, 100000], "no limit"
+    assert kernels.library._words(tmp_path / "cpu.max") == [0, 100000], "no limit"
     (tmp_path / "cpu.max").write_text("150000 100000\n")
-    assert kernels._words(tmp_path / "cpu.max") == [150000, 100000]
-    assert kernels._words(tmp_path / "nothing") == []
+    assert kernels.library._words(tmp_path / "cpu.max") == [150000, 100000]
+    assert kernels.library._words(tmp_path / "nothing") == []
 
 
 # -- the same bits --------------------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ def test_in_the_children_of_multiprocessing(tmp_path, method):
     path.write_text(CHILDREN)
     done = subprocess.run(
         [sys.executable, path, method],
-        env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(kernels.__file__).parents[1])},
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(kernels.__file__).parents[2])},
         capture_output=True,
         text=True,
         timeout=100,
