@@ -10,5 +10,9 @@ class Refused(Exception):
     """A measurement that would not be what its label says; one sentence. Exit code 2."""
 
 
+class Unavailable(Refused):
+    """What one peer cannot do here; one sentence. A benchmark may go on without it, and name it."""
+
+
 class Failed(Exception):
     """Peers that disagree, or one that broke down. Exit code 1."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from bench import Failed, Refused, runner, train
 
-PEERS = ("tinyae", "tinyae-numpy", "torch")
+PEERS = ("tinyae-eager", "tinyae-numpy", "torch")
 TOLERANCE = 1e-5  # relative to the largest entry
 CALLS = 200  # of the statement per sample: a clock's reading costs a tenth of the shortest
 

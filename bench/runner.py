@@ -20,12 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import Failed, Refused
+from bench import Failed, Refused, Unavailable
 from bench.peers import PEERS, Peer
 
 ROOT = Path(__file__).resolve().parents[1]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 THREADS = [f"{library}_NUM_THREADS" for library in ("OPENBLAS", "OMP", "MKL", "BLIS", "TINYAE")]
+THREADS.append("NPROC")  # JAX's
 
 NOISY = 0.1  # of the median, between the control's quartiles
 
@@ -40,7 +41,7 @@ def options(parser, peers=tuple(PEERS)):
     parser.add_argument("--threads", type=numbers, default=sorted({1, min(2, CORES)}), metavar="N,N",
                         help="threads per peer; one that has a single thread takes part once; "
                              "default: 1,2")  # fmt: skip
-    parser.add_argument("--json", type=_writable, metavar="FILE", help="write machine, versions and all rows to FILE")
+    parser.add_argument("--json", type=writable, metavar="FILE", help="write machine, versions and all rows to FILE")
     parser.add_argument("--quick", action="store_true", help="a few seconds: shows that it works, not how fast it is")
 
 
@@ -79,7 +80,7 @@ def positive(text):
     return value
 
 
-def _writable(text):
+def writable(text):
     if Path(text).is_dir() or not os.access(Path(text).parent, os.W_OK):  # said now, not after a minute of measuring
         raise argparse.ArgumentTypeError(f"cannot write a file {text!r}")
     return Path(text)
@@ -126,6 +127,8 @@ class Process:
         if not line:
             raise Failed(f"{self.label} ended with exit code {self.pipe.wait()}; what it said is above.")
         answer = json.loads(line)
+        if "unavailable" in answer:
+            raise Unavailable(answer["unavailable"])
         if "refused" in answer:
             raise Refused(f"{self.peer}: {answer['refused']}")
         return answer["result"]
@@ -174,28 +177,30 @@ def timed(step, steps, warm_up=2):
     return [(b - a) / 1e3 for a, b in itertools.pairwise(marks)]
 
 
-def in_turn(processes, control, title, rounds=30, seconds=0.05):
+def in_turn(processes, control, title, rounds=30, seconds=0.05, limit=40):
     """{process: (q1, median, q3)} in microseconds, from rounds in which each, the control too, takes one `Task.turn`.
 
     Peers take the same number of steps, hence the same path through training; the slowest needs about ``seconds`` a
-    turn.
+    turn. There are fewer rounds, but five or more, if all of them would take longer than ``limit`` seconds.
     """
-    slowest = max(np.median(process.call("turn", 3)) for process in processes)
-    steps = dict.fromkeys(processes, int(np.clip(seconds * 1e6 / slowest, 2, 50)))
+    usual = {process: np.median(process.call("turn", 3)) for process in processes}
+    steps = dict.fromkeys(processes, int(np.clip(seconds * 1e6 / max(usual.values()), 2, 50)))
+    one_round = sum(usual.values()) * (max(steps.values()) + 2) / 1e6
+    rounds = min(rounds, max(5, int(limit / one_round)))
     steps[control] = int(np.clip(seconds * 1e6 / np.median(control.call("turn", 3)), 2, 50))
     # The threads of a BLAS spin for some milliseconds after their last product: not into the next peer's time.
     pause = 0.03 if any(process.threads > 1 for process in processes) else 0
     times = {process: [] for process in steps}
     for number in range(rounds):
-        _progress(f"{title}: round {number + 1} of {rounds}")
+        progress(f"{title}: round {number + 1} of {rounds}")
         for process in random.sample(list(steps), len(steps)):  # nobody always follows the same neighbour
             time.sleep(pause)
             times[process] += process.call("turn", steps[process])
-    _progress("")
+    progress("")
     return {process: tuple(np.percentile(values, (25, 50, 75))) for process, values in times.items()}
 
 
-def _progress(text):
+def progress(text):
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 

@@ -7,45 +7,18 @@ losses and parameters: a faster step that computes something else is no result.
 import itertools
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from bench import Failed, Refused, runner
+from bench import Failed, Refused, Unavailable, plot, runner
+from bench.cases import CASES
+from bench.peers import family
 
 CHECKED = 20  # steps
-BATCHES = 8  # different ones, taken round and round
 LOSS_TOLERANCE = 1e-4  # relative
-PARAMETER_TOLERANCE = 1e-4  # of the distance that the array has moved since the start
-
-
-class Case(NamedTuple):
-    """A net, its usual batch sizes, and its arithmetic. Peers know what to do with it by its letter: ``train_a``."""
-
-    title: str
-    widths: tuple
-    batches: tuple
-
-    def problem(self, batch, seed=0):
-        """{"x": (BATCHES, batch, features), "w0", "w1", ...}: pictures with a few causes each, Glorot weights,
-        zero bias.
-        """
-        rng = np.random.default_rng(seed)
-        causes = rng.standard_normal((BATCHES * batch, 8)) @ rng.standard_normal((8, self.widths[0]))
-        arrays = [(1 / (1 + np.exp(-causes))).reshape(BATCHES, batch, -1)]
-        for n_in, n_out in itertools.pairwise(self.widths):
-            bound = np.sqrt(6 / (n_in + n_out))
-            arrays += [rng.uniform(-bound, bound, (n_in, n_out)), np.zeros(n_out)]
-        names = ["x"] + [f"w{i}" for i in range(len(arrays) - 1)]
-        return {name: array.astype(np.float32) for name, array in zip(names, arrays)}
-
-    def flops(self, batch):
-        """Of the products alone: three per layer, but the first needs no gradient of its input."""
-        products = [2 * batch * n_in * n_out for n_in, n_out in itertools.pairwise(self.widths)]
-        return 3 * sum(products) - products[0]
-
-
-CASES = {"a": Case("784-64-784 relu/sigmoid, MSE, Adam", (784, 64, 784), (32, 128, 256))}
+# Of the distance that the array has moved since the start. Adam divides a gradient by its own size: an entry whose
+# gradient cancels but for rounding moves as far as any other, and each library rounds in its own way.
+PARAMETER_TOLERANCE = 1e-3
 
 # -- in the worker --------------------------------------------------------------------------------------------------
 
@@ -53,29 +26,29 @@ CASES = {"a": Case("784-64-784 relu/sigmoid, MSE, Adam", (784, 64, 784), (32, 12
 class Task:
     """Wants of a peer a function ``train_<case>(weights)`` -> (step, parameters).
 
-    ``step(x)`` trains on one batch and returns the loss, anything that float() takes, when all its work is done;
+    ``step(*batch)`` trains on one batch and returns the loss, anything that float() takes, when all its work is done;
     ``parameters()`` are the arrays as they are now, in the order of weights.
     """
 
     def __init__(self, peer, case, file):
+        self.make = getattr(peer, f"train_{case}", None)
         with np.load(file) as arrays:
-            weights = [arrays[name] for name in arrays.files if name != "x"]
-            batches = list(arrays["x"])
-        make = getattr(peer, f"train_{case}", None)
-        if make is None:
-            raise Refused(f"case {case} is not written for this peer. Leave it out with --peers.")
-        self.train, self.parameters = make(weights)
-        self.batches = itertools.cycle(batches)
+            self.weights = [arrays[name] for name in arrays.files if name.startswith("w")]
+            inputs = [arrays[name] for name in arrays.files if name.startswith("x")]
+        self.batches = itertools.cycle(list(zip(*inputs)))
 
     def check(self, file):
         """The losses of the first steps; the parameters after them go to file."""
-        losses = [float(self.train(next(self.batches))) for _ in range(CHECKED)]
-        np.savez(file, *self.parameters())
+        if self.make is None:
+            raise Unavailable("this case is not written for it.")
+        self.train, parameters = self.make(self.weights)
+        losses = [float(self.train(*next(self.batches))) for _ in range(CHECKED)]
+        np.savez(file, *parameters())
         return losses
 
     def turn(self, steps):
         """Microseconds of each of the next steps."""
-        return runner.timed(lambda: self.train(next(self.batches)), steps)
+        return runner.timed(lambda: self.train(*next(self.batches)), steps)
 
     def resident_mb(self):
         """The most memory so far."""
@@ -87,12 +60,16 @@ class Task:
 
 def options(parser):
     """The command line."""
-    parser.add_argument("--cases", type=runner.names(CASES), default=list(CASES), metavar="C,C", help="default: a")
-    parser.add_argument("--batch", type=runner.numbers, metavar="N,N", help="rows per step; default: 32,128,256")
+    parser.add_argument("--cases", type=runner.names(CASES), default=list(CASES), metavar="C,C",
+                        help=f"of {', '.join(CASES)}; default: all")  # fmt: skip
+    parser.add_argument("--batch", type=runner.numbers, metavar="N,N",
+                        help="rows per step; default: " + ", ".join(
+                            f"{name} {'/'.join(map(str, case.batches))}" for name, case in CASES.items()))  # fmt: skip
     runner.options(parser)
     parser.add_argument("--peak", type=runner.positive, metavar="GFLOPS",
                         help="the machine's float32 peak, for the lower bound; "
                              "default: measured with NumPy")  # fmt: skip
+    parser.add_argument("--plot", type=runner.writable, metavar="FILE", help="draw the medians to FILE (.png, .svg)")
 
 
 def run(options):
@@ -102,13 +79,15 @@ def run(options):
         for name in options.cases:
             for batch in options.batch or CASES[name].batches:
                 group = measure(name, batch, options, header, folder)
-                _show(CASES[name], batch, group, header["peak_gflops"])
+                _show(name, batch, group, header)
                 rows += group
     print("x bound  time / lower bound")
     print(f"Before the timing all peers agreed on the losses of {CHECKED} steps and on the parameters after them.")
     runner.print_noise(rows, options.quick)
     if options.json:
         runner.write_json(options.json, header, rows)
+    if options.plot:
+        plot.steps(options.plot, header, rows)
 
 
 def measure(name, batch, options, header, folder):
@@ -116,6 +95,7 @@ def measure(name, batch, options, header, folder):
     and prints it the first time.
     """
     problem = CASES[name].problem(batch)
+    header.setdefault("flops", {})[f"{name}/{batch}"] = CASES[name].flops(batch)
     file = str(Path(folder, "problem.npz"))
     np.savez(file, **problem)
     few = {"rounds": 3, "seconds": 0.01} if options.quick else {}
@@ -125,9 +105,9 @@ def measure(name, batch, options, header, folder):
         if options.peak is None:  # the best so far: a busy machine shows less than it has
             peak = max(options.threads) * control.call("peak", 0.1 if options.quick else 0.5)
             header["peak_gflops"] = max(header["peak_gflops"], peak)
-        losses = _agree(processes, problem, folder)
-        times = runner.in_turn(processes, control, f"case {name}, batch {batch}", **few)
-        memory = {process: process.call("resident_mb") for process in processes}
+        losses = _agree(processes, problem, folder, header.setdefault("left_out", {}).setdefault(f"{name}/{batch}", {}))
+        times = runner.in_turn(list(losses), control, f"case {name}, batch {batch}", **few)
+        memory = {process: process.call("resident_mb") for process in losses}
     return [
         {"case": name, "batch": batch, "peer": process.peer, "threads": process.threads,
          "median_us": median, "q1_us": q1, "q3_us": q3,
@@ -140,24 +120,34 @@ def _head(header, options, processes):
     measured = f"{max(options.threads)} x NumPy's fastest 1024-cubed product on one thread"
     header["peak_is"] = "as stated" if options.peak else measured
     header["peers"] = {process.peer: process.about for process in processes if process.about}
-    runner.print_header("train: one training step (forward, backward, update), microseconds", header, processes)
+    runner.print_header("train: one training step (forward, backward, Adam), microseconds", header, processes)
     print(f"lower bound   matrix products at the peak: {header['peak_is']}\n")
 
 
-def _agree(processes, problem, folder):
-    """{process: its loss after the last checked step}; raises Failed,
-    naming everyone who differs from the reference.
+def _agree(processes, problem, folder, left_out):
+    """{process: its loss after the last checked step} of those that can; the others' reasons go to left_out.
+
+    Raises Failed, naming everyone who differs from the reference, or Refused if there is nobody.
     """
-    reference = next((process for process in processes if process.peer == "numpy"), processes[0])
-    start = [problem[name] for name in problem if name != "x"]
     losses, ends = {}, {}
     for i, process in enumerate(processes):
         file = Path(folder, f"end{i}.npz")
-        losses[process] = process.call("check", str(file))
+        runner.progress(f"{process.label}: {CHECKED} steps to compare")
+        try:
+            losses[process] = process.call("check", str(file))
+        except Unavailable as problem_:
+            left_out[process.peer] = str(problem_)
+            process.close()
+            continue
         with np.load(file) as arrays:
             ends[process] = [arrays[name] for name in arrays.files]
+    runner.progress("")
+    if not losses:
+        raise Refused("\n".join(["nobody is left to time.", *(f"{peer}: {why}" for peer, why in left_out.items())]))
+    reference = next((process for process in losses if process.peer == "numpy"), next(iter(losses)))
+    start = [problem[name] for name in problem if name.startswith("w")]
     wrong = []
-    for process in processes:
+    for process in losses:
         there = f"{process.label} disagrees with {reference.label}"
         for step, (mine, true) in enumerate(zip(losses[process], losses[reference]), 1):
             if not abs(mine - true) <= LOSS_TOLERANCE * abs(true):  # NaN is a difference too
@@ -174,19 +164,22 @@ def _agree(processes, problem, folder):
     return {process: values[-1] for process, values in losses.items()}
 
 
-def _show(case, batch, rows, peak):
-    bound = case.flops(batch) / peak / 1e3
-    work = f"{case.flops(batch) / 1e6:.1f} MFLOP, lower bound {runner.microseconds(bound)} us at {peak:.0f} GFLOP/s"
-    print(f"{case.title}, batch {batch}: {work}\n")
+def _show(name, batch, rows, header):
+    flops, peak = CASES[name].flops(batch), header["peak_gflops"]
+    bound = flops / peak / 1e3
+    work = f"{flops / 1e6:,.1f} MFLOP, lower bound {runner.microseconds(bound)} us at {peak:.0f} GFLOP/s"
+    print(f"{name}. {CASES[name].title}, batch {batch}: {work}\n")
     cells = []
     for row in rows:
         spread = f"{runner.microseconds(row['q1_us'])} - {runner.microseconds(row['q3_us'])}"
         cell = [row["peer"], str(row["threads"]), runner.microseconds(row["median_us"]), spread, "", "", ""]
         if row["peer"] != "control":
-            others = [r["median_us"] for r in rows if r["peer"] not in ("control", row["peer"])]
+            others = [r["median_us"] for r in rows if family(r["peer"]) not in ("control", family(row["peer"]))]
             cell[4] = f"{min(others) / row['median_us']:.2f}" if others else "-"
-            cell[5] = f"{row['median_us'] / bound:.1f}"
+            cell[5] = f"{row['median_us'] / bound:,.1f}"
             cell[6] = "-" if row["rss_mb"] is None else f"{row['rss_mb']:.0f}"
         cells.append(cell)
     runner.print_table(["peer", "threads", "median us", "quartiles", "vs best", "x bound", "MB"], cells)
+    for peer, why in header["left_out"][f"{name}/{batch}"].items():
+        print(f"left out: {peer}: {why}")
     print()

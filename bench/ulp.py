@@ -151,6 +151,6 @@ def _sweep(worker, name, total, options):
     for done in range(0, max(total, 1), CHUNK):
         first = done * options.every if options.dtype == "float32" else done
         found = max(found, worker.call("worst", name, first, options.every))
-        runner._progress(f"{name}: {done / total:.0%}")
-    runner._progress("")
+        runner.progress(f"{name}: {done / total:.0%}")
+    runner.progress("")
     return found

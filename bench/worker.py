@@ -3,7 +3,8 @@
     {"task": "bench.train", "peer": "bench.peers.numpy", "settings": {...}}     first: makes bench.train.Task(peer, ...)
     {"call": "turn", "arguments": [20]}                                         then: any method of it
 
-and each is answered by a line: {"result": ...} or {"refused": a sentence}. Any other error ends the worker.
+and each is answered by a line: {"result": ...}, {"refused": a sentence} or {"unavailable": a sentence}. Any other error
+ends the worker.
 
 Run as a file, not with ``-m``: so neither the current folder nor the repository is on the path, whose ``tinyae/`` lacks
 the compiled module and would shadow the installed package. An editable install puts itself there, and is found.
@@ -51,7 +52,7 @@ def main():
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a peer prints must not land among the answers
     adopt_bench()
-    from bench import Refused
+    from bench import Refused, Unavailable
 
     worker = None
     for line in sys.stdin:
@@ -62,6 +63,8 @@ def main():
             else:
                 result = getattr(worker, request["call"])(*request["arguments"])
             answer = {"result": result}
+        except Unavailable as problem:
+            answer = {"unavailable": str(problem)}
         except Refused as problem:
             answer = {"refused": str(problem)}
         print(json.dumps(answer), file=answers, flush=True)

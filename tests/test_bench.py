@@ -17,7 +17,7 @@ import pytest
 from tinyae import kernels
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
-PEERS = [*(["tinyae"] if kernels.info()["backend"] == "c" else []), "tinyae-numpy", "numpy"]
+PEERS = [*(["tinyae-eager"] if kernels.info()["backend"] == "c" else []), "tinyae-numpy", "numpy"]
 
 pytestmark = pytest.mark.skipif(not BENCH.is_dir(), reason="bench/ is not beside tests/")
 
@@ -40,8 +40,8 @@ def bench(root, *arguments, path=""):
     )  # fmt: skip
 
 
-def tiny(root, *arguments, **settings):
-    return bench(root, "train", "--quick", "--batch", 4, "--threads", 1, *arguments, **settings)
+def tiny(root, *arguments, cases="a", **settings):
+    return bench(root, "train", "--quick", "--cases", cases, "--batch", 4, "--threads", 1, *arguments, **settings)
 
 
 def spoil(root, file, old, new):
@@ -54,7 +54,7 @@ def pretend(root, **modules):
     """A package tinyae that is found before the installed one; returns what to put on PYTHONPATH."""
     package = root / "elsewhere" / "tinyae"
     package.mkdir(parents=True)
-    for name in ("__init__", "kernels", "nn", "optim"):
+    for name in ("__init__", "kernels", "nn", "ops", "optim"):
         (package / f"{name}.py").write_text(modules.get(name.strip("_"), ""))
     return package.parent
 
@@ -78,12 +78,33 @@ def test_a_run_prints_its_table_and_writes_its_rows(root):
     for peer in PEERS[:-1]:
         about = written["peers"][peer]
         assert about["path"] == installed
-        assert about["backend"] == {"tinyae": "c", "tinyae-numpy": "numpy"}[peer]
+        assert about["backend"] == {"tinyae-eager": "c", "tinyae-numpy": "numpy"}[peer]
     assert {"benchmark", "date", "cpu", "cores", "system", "python", "numpy", "blas", "peak_gflops"} <= set(written)
 
     assert installed in done.stdout
     assert "batch 4: 2.0 MFLOP" in done.stdout
     assert max(map(len, done.stdout.partition("lower bound ")[2].splitlines())) <= 100
+
+
+def test_peers_agree_in_every_case(root):
+    spoil(root, "peers/numpy.py", "def train_f(", "def not_train_f(")
+    done = tiny(root, "--peers", "tinyae-numpy,numpy", "--json", "out.json", cases="b,c,d,e,f,g,h")
+    assert done.returncode == 0, done.stderr
+    written = json.loads((root / "out.json").read_text())
+    measured = {(row["case"], row["peer"]) for row in written["rows"]}
+    assert measured == {(c, p) for c in "bcdefgh" for p in ("tinyae-numpy", "numpy", "control")} - {("f", "numpy")}
+    assert written["left_out"]["f/4"] == {"numpy": "this case is not written for it."}
+    assert "left out: numpy: this case is not written for it." in done.stdout
+    assert written["flops"]["b/4"] == 2 * 4 * (3 * 2 * (784 * 128 + 128 * 32) - 784 * 128)
+    alone = tiny(root, "--peers", "numpy", cases="f")
+    assert alone.returncode == 2 and "nobody is left to time.\nnumpy: this case" in alone.stderr
+
+
+def test_the_picture_is_drawn(root):
+    pytest.importorskip("matplotlib")
+    done = tiny(root, "--peers", "numpy", "--plot", "out.png", cases="f")
+    assert done.returncode == 0, done.stderr
+    assert (root / "out.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_eager_measures_single_operations_and_steps(root):
@@ -125,13 +146,13 @@ def test_a_new_file_with_a_run_is_a_new_benchmark(root):
     ("file", "old", "new", "words"),
     [
         ("peers/numpy.py", "beta2=0.999", "beta2=0.99", "the loss of step "),
-        ("peers/numpy.py", "[w1, b1, w2, b2]\n", "[w1, b1, w2, b2 * 1.01]\n", "parameter 3 ends"),
-        ("peers/numpy.py", "return loss", "return loss * np.nan", "the loss of step 1 is"),
+        ("peers/numpy.py", "[w, b, c]\n", "[w, b, c * 1.01]\n", "parameter 2 ends"),
+        ("peers/numpy.py", "0.1 / rows", "np.nan / rows", "the loss of step 1 is"),
     ],
 )
 def test_peers_that_compute_something_else_are_not_timed(root, file, old, new, words):
     spoil(root, file, old, new)
-    done = tiny(root, "--peers", "tinyae-numpy,numpy", "--json", "out.json")
+    done = tiny(root, "--peers", "tinyae-numpy,numpy", "--json", "out.json", cases="h")
     assert done.returncode == 1
     assert "tinyae-numpy (1 thread) disagrees with numpy (1 thread)" in done.stderr
     assert words in done.stderr
@@ -169,7 +190,7 @@ def test_a_worker_that_crashes_is_named(root):
 
 
 def test_a_worker_that_breaks_down_shows_where(root):
-    spoil(root, "peers/numpy.py", "    update = _adam(p, g)\n", "    update = _adam(p)\n")
+    spoil(root, "peers/numpy.py", "    update, net = _adam(p, g), ", "    update, net = _adam(p), ")
     done = tiny(root, "--peers", "numpy")
     assert done.returncode == 1
     assert "missing 1 required positional argument: 'g'" in done.stderr
@@ -180,8 +201,8 @@ def test_a_worker_that_breaks_down_shows_where(root):
     ("arguments", "words"),
     [
         (["nothing"], "there is no benchmark 'nothing'. There are: eager, train, ulp."),
-        (["train", "--peers", "numpy,someone"], "there is no 'someone'; there are: tinyae, tinyae-numpy, numpy"),
-        (["train", "--cases", "z"], "there is no 'z'; there are: a"),
+        (["train", "--peers", "someone"], "there is no 'someone'; there are: tinyae, tinyae-eager, tinyae-numpy, numpy"),
+        (["train", "--cases", "z"], "there is no 'z'; there are: a, b, c, d, e, f, g, h"),
         (["train", "--batch", "32,0"], "'32,0' is not a list of whole numbers from 1 on"),
         (["train", "--threads", "many"], "'many' is not a list of whole numbers from 1 on"),
         (["train", "--peak", "0"], "'0' is not a number above 0"),

@@ -22,9 +22,19 @@ class Peer(NamedTuple):
 
 _ANY = 1 << 10  # as many as it is given
 
+_COMPILED = {"BENCH_COMPILE": "1"}
+
 PEERS = {
-    "tinyae": Peer("bench.peers.tinyae", {"TINYAE_BACKEND": "c"}, 1),
+    "tinyae": Peer("bench.peers.tinyae", {"TINYAE_BACKEND": "c", **_COMPILED}, _ANY),
+    "tinyae-eager": Peer("bench.peers.tinyae", {"TINYAE_BACKEND": "c"}, _ANY),
     "tinyae-numpy": Peer("bench.peers.tinyae", {"TINYAE_BACKEND": "numpy"}, _ANY),
     "numpy": Peer("bench.peers.numpy", {}, _ANY),
     "torch": Peer("bench.peers.torch", {}, _ANY, "torch"),
+    "torch-compile": Peer("bench.peers.torch", _COMPILED, _ANY, "torch"),
+    "jax": Peer("bench.peers.jax", {"JAX_PLATFORMS": "cpu"}, _ANY, "jax"),
 }
+
+
+def family(name):
+    """The library that a peer is: its name up to the dash. A library is not compared with itself."""
+    return name.partition("-")[0]

@@ -1,15 +1,19 @@
-"""tinyae, eager, as its documentation says to write it. Two peers are this file: the C kernels and the NumPy ones."""
+"""tinyae as its documentation says to write it. Three peers are this file: the step compiled (``BENCH_COMPILE=1``),
+eager on the C kernels, eager on the NumPy ones.
+"""
 
 import os
 from pathlib import Path
 
-from bench import Refused
+from bench import Refused, Unavailable
 
 try:
     import tinyae
-    from tinyae import kernels, nn, optim
+    from tinyae import kernels, nn, ops, optim
 except RuntimeError as problem:  # tinyae.errors.BackendError, which cannot be imported when tinyae cannot
     raise Refused(f"{str(problem).removeprefix('tinyae: ')} Or leave this peer out with --peers.") from None
+
+COMPILED = os.environ.get("BENCH_COMPILE") == "1"
 
 
 def about():
@@ -18,7 +22,8 @@ def about():
     wanted, path = os.environ["TINYAE_BACKEND"], str(Path(tinyae.__file__).parent)
     if info["backend"] != wanted:
         raise Refused(f"the backend is {info['backend']}, not {wanted} as asked for ({info['why']}), in {path}.")
-    return {"version": tinyae.__version__, "backend": info["backend"], "ISA": info["isa"], "path": path}
+    return {"version": tinyae.__version__, "backend": info["backend"], "ISA": info["isa"],
+            "step": "compiled" if COMPILED else "eager", "path": path}  # fmt: skip
 
 
 def leaf(array):
@@ -34,16 +39,109 @@ def values(tensor):
 def train_a(weights):
     """784-64-784 relu/sigmoid, MSE, Adam."""
     net = nn.Sequential(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 784), nn.Sigmoid())
+    return _train(weights, net, lambda x: nn.mse(net(x), x))
+
+
+def train_b(weights):
+    """784-128-32-128-784 relu, BCE with logits, Adam."""
+    net = _dense(weights, [nn.ReLU] * 3)
+    return _train(weights, net, lambda x: nn.bce_with_logits(net(x), x))
+
+
+def train_c(weights):
+    """VAE 784-400-20-400-784 relu, BCE + KL, Adam."""
+    net = nn.Sequential(_dense(weights[:4], [nn.ReLU]), _dense(weights[4:], [nn.ReLU]))
+    encoder, decoder = net
+
+    def loss(x, eps):
+        h = encoder(x)
+        mu, logvar = h[:, :20], h[:, 20:]
+        logits = decoder(mu + ops.exp(0.5 * logvar) * eps)
+        return nn.bce_with_logits(logits, x, reduction="batch") + nn.kl_normal(mu, logvar, reduction="batch")
+
+    return _train(weights, net, loss)
+
+
+def train_d(weights):
+    """784-1000-500-250-30 sigmoid, a linear code, mirrored, BCE with logits, Adam."""
+    net = _dense(weights, [nn.Sigmoid] * 3 + [None] + [nn.Sigmoid] * 3)
+    return _train(weights, net, lambda x: nn.bce_with_logits(net(x), x))
+
+
+def train_e(weights):
+    """Convolutions 16-8-8 / 8-8-16-1 with pooling and upsampling, BCE with logits, Adam."""
+    fill_up = nn.Lambda(lambda x: ops.pad(x, widths=((0, 0), (0, 0), (0, 1), (0, 1))))  # 7 to 8, at the end
+    net = nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding="same"), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(16, 8, 3, padding="same"), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(8, 8, 3, padding="same"), nn.ReLU(), fill_up, nn.MaxPool2d(2),
+        nn.Conv2d(8, 8, 3, padding="same"), nn.ReLU(), nn.Upsample(2),
+        nn.Conv2d(8, 8, 3, padding="same"), nn.ReLU(), nn.Upsample(2),
+        nn.Conv2d(8, 16, 3), nn.ReLU(), nn.Upsample(2),
+        nn.Conv2d(16, 1, 3, padding="same"),
+    )  # fmt: skip
+    return _train(weights, net, lambda x: nn.bce_with_logits(net(x), x))
+
+
+def train_f(weights):
+    """4-2-4 sigmoid, MSE, Adam."""
+    net = nn.Sequential(nn.Linear(4, 2), nn.Sigmoid(), nn.Linear(2, 4), nn.Sigmoid())
+    return _train(weights, net, lambda x: nn.mse(net(x), x))
+
+
+def train_g(weights):
+    """An LSTM reads 28 rows, another one makes them from the first one's last state, MSE, Adam."""
+    net = nn.Sequential(nn.LSTM(28, 64), nn.LSTM(64, 64), nn.Linear(64, 28))
+    encoder, decoder, output = net
+
+    def loss(x):
+        _, (code, _) = encoder(x)
+        h, _ = decoder(ops.broadcast_to(code[0][:, None], shape=(*x.shape[:2], 64)))
+        return nn.mse(output(h), x)
+
+    return _train(weights, net, loss)
+
+
+def train_h(weights):
+    """784-128-784, one matrix for both, sigmoid, MSE + .1 the mean squared norm of the code's Jacobian, Adam."""
+    encoder = nn.Linear(784, 128)
+    decoder = nn.Tied(encoder)
+
+    def loss(x):
+        h = ops.sigmoid(encoder(x))
+        norms = ops.square(h * (1 - h)) @ ops.square(encoder.weight).sum(axis=0)
+        return nn.mse(ops.sigmoid(decoder(h)), x) + 0.1 * norms.mean()
+
+    return _train(weights, nn.Sequential(encoder, decoder), loss)
+
+
+# -- what they are made of ------------------------------------------------------------------------------------------
+
+
+def _dense(weights, activations):
+    layers = []
+    for w, activation in zip(weights[::2], [*activations, None]):
+        layers += [nn.Linear(*w.shape)] + ([activation()] if activation else [])
+    return nn.Sequential(*layers)
+
+
+def _train(weights, net, loss):
     parameters = list(net.parameters())
-    for parameter, value in zip(parameters, weights):
+    for parameter, value in zip(parameters, weights, strict=True):
         parameter.data = value
     optimizer = optim.Adam(parameters, lr=1e-3)
 
-    def step(x):
+    def step(*batch):
         optimizer.zero_grad()
-        loss = nn.mse(net(x), x)
-        loss.backward()
+        value = loss(*batch)
+        value.backward()
         optimizer.step()
-        return loss
+        return value
 
-    return step, lambda: [parameter.data for parameter in parameters]
+    return _compiled(step) if COMPILED else step, lambda: [parameter.data for parameter in parameters]
+
+
+def _compiled(step):
+    if not hasattr(tinyae, "compile"):
+        raise Unavailable("this version has no tinyae.compile.")
+    return tinyae.compile(step)
