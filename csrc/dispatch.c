@@ -71,6 +71,8 @@ static const tae_isa_table *find(const char *name) {
     return NULL;
 }
 
+const tae_kernels *tae_kernels_of(int dtype) { return table()->of[dtype]; }
+
 int tae_isa_supported(const char *name) { return find(name) != NULL; }
 
 int tae_use_isa(const char *name) {
@@ -109,33 +111,6 @@ static int is_binary(int op) { return op >= 0 && op < BINARY_OPS; }
 const char *tae_unary_name(int op) { return is_unary(op) ? unary_ops[op].name : NULL; }
 const char *tae_binary_name(int op) { return is_binary(op) ? binary_ops[op] : NULL; }
 int tae_unary_keeps_y(int op) { return is_unary(op) ? unary_ops[op].kept[0] == 'y' : -1; }
-
-/* ---- the floating-point mode ------------------------------------------------------------------------------------- */
-
-/* Multiplying subnormals is some 40 times slower, and they creep into Adam's moments; so kernels run with "flush to
- * zero" and "denormals are zero", and also, whatever the caller has set, rounding to nearest with no traps. */
-#if TAE_X86
-typedef unsigned fp_mode;
-static fp_mode enter(void) {
-    fp_mode mode = _mm_getcsr();
-    _mm_setcsr(0x9fc0);
-    return mode;
-}
-static void leave(fp_mode mode) { _mm_setcsr(mode); }
-#elif TAE_NEON
-typedef uint64_t fp_mode;
-static fp_mode enter(void) {
-    fp_mode mode, flush = (uint64_t)1 << 24;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
-    __asm__ volatile("msr fpcr, %0" : : "r"(flush) : "memory");
-    return mode;
-}
-static void leave(fp_mode mode) { __asm__ volatile("msr fpcr, %0" : : "r"(mode) : "memory"); }
-#else
-typedef int fp_mode;
-static fp_mode enter(void) { return 0; }
-static void leave(fp_mode mode) { (void)mode; }
-#endif
 
 /* ---- the functions of tinyae.h ----------------------------------------------------------------------------------- */
 
@@ -212,8 +187,13 @@ typedef struct {
     const int64_t *sizes, *a_steps, *b_steps;
 } gemm_job;
 
+void *tae_scratch(void) {
+    static THREAD_LOCAL ALIGNED(64) unsigned char scratch[SCRATCH_BYTES];
+    return scratch;
+}
+
 static void gemm_task(void *context, int64_t task) {
-    static THREAD_LOCAL ALIGNED(64) unsigned char scratch[GEMM_SCRATCH_BYTES];
+    void *const scratch = tae_scratch();
     const gemm_job *job = context;
     const int64_t blocks = job->down * job->across, size = job->itemsize, block = task % blocks;
     const int64_t first = task / blocks * job->items_of_task;
@@ -423,5 +403,5 @@ int tae_adam(int dtype, int64_t n, void *p, const void *g, void *m, void *v, dou
 int tae_noise(int kind, int dtype, int64_t n, uint64_t key, uint64_t counter, double p, void *out) {
     MINE(is_dtype(dtype) && kind >= 0 && kind < NOISE_KINDS);
     NEED(fits(dtype, n, 1, 1) && (n == 0 || out));
-    RUN(noise(kind, n, key, counter, p, out));
+    RUN(noise(kind, 0, n, key, counter, p, out));
 }

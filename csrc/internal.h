@@ -63,7 +63,28 @@ enum { BINARY_add, BINARY_subtract, BINARY_multiply, BINARY_divide, BINARY_OPS }
 
 enum { EXTREME_MAX, EXTREME_MIN, EXTREMES };
 
-enum { NOISE_UNIFORM, NOISE_NORMAL, NOISE_BERNOULLI, NOISE_KINDS };
+enum { NOISE_UNIFORM, NOISE_NORMAL, NOISE_BERNOULLI, NOISE_KINDS, NOISE_CHUNK = 256 };
+
+/* What only a chain can do, numbered by row in chain.def; then come all unary ops, then their derivatives. */
+enum {
+#define CHAIN(name, sources, expression) CHAIN_##name,
+#include "chain.def"
+#undef CHAIN
+    CHAIN_OPS
+};
+
+enum {
+    CHAIN_MOST = 48,                             /* registers, operands, outputs of a chain */
+    CHAIN_TILE_BYTES = 8192,                     /* of a register; a few of them fill the first-level cache */
+    CHAIN_SLOT_BYTES = CHAIN_TILE_BYTES + 320,   /* from one to the next, whose places fall into other cache sets */
+};
+
+/* A chain with the addresses of its operands and outputs; those of sums over several blocks point to scratch memory. */
+typedef struct {
+    const tae_chain *chain;
+    const void *operand[CHAIN_MOST];
+    void *output[CHAIN_MOST];
+} chain_call;
 
 /* The arguments of tae_gemm. */
 typedef struct {
@@ -80,8 +101,9 @@ typedef struct {
 #define ROWS_8(V) ROWS_6(V) KERNEL(7, V) KERNEL(8, V)
 #define ROWS_12(V) ROWS_8(V) KERNEL(9, V) KERNEL(10, V) KERNEL(11, V) KERNEL(12, V)
 
-/* gemm.inc keeps its packed panels here: one buffer for each thread that calls. */
-#define GEMM_SCRATCH_BYTES (1 << 20)
+/* Each thread has so much scratch memory: gemm.inc keeps its packed panels there, chain.inc its registers. */
+#define SCRATCH_BYTES (1 << 20)
+void *tae_scratch(void);
 
 /* threads.c: runs task(context, i) for each i in 0 .. tasks - 1, in any order, on up to tae_threads() threads, the
  * caller's among them, and returns when all are done.  `cost` is about how many nanoseconds one thread would take for
@@ -111,7 +133,10 @@ typedef struct {
                 double weight_decay);
     void (*adam)(int64_t n, void *p, const void *g, void *m, void *v, double lr, double beta1, double beta2,
                  double eps, double weight_decay, int decoupled, int64_t step);
-    void (*noise)(int kind, int64_t n, uint64_t key, uint64_t counter, double p, void *out);
+    void (*noise)(int kind, uint64_t first, int64_t n, uint64_t key, uint64_t counter, double p, void *out);
+    void (*fill)(int64_t n, double value, void *out);
+    void (*transpose)(int64_t rows, int64_t columns, const void *x, int64_t x_cs, void *out, int64_t out_rs);
+    void (*chain)(const chain_call *call, int64_t block, void *scratch);
     void (*gemm)(const gemm_call *call, void *scratch);
 } tae_kernels;
 
@@ -120,12 +145,42 @@ typedef struct {
     const tae_kernels *of[2];  /* by dtype */
 } tae_isa_table;
 
+/* The kernels in force. */
+const tae_kernels *tae_kernels_of(int dtype);
+
 extern const tae_isa_table tae_scalar;
 #if TAE_X86
 extern const tae_isa_table tae_avx2, tae_avx512;
 #endif
 #if TAE_NEON
 extern const tae_isa_table tae_neon;
+#endif
+
+/* ---- the floating-point mode ------------------------------------------------------------------------------------- */
+
+/* Multiplying subnormals is some 40 times slower, and they creep into Adam's moments; so kernels run with "flush to
+ * zero" and "denormals are zero", and also, whatever the caller has set, rounding to nearest with no traps. */
+#if TAE_X86
+typedef unsigned fp_mode;
+ALWAYS_INLINE fp_mode enter(void) {
+    fp_mode mode = _mm_getcsr();
+    _mm_setcsr(0x9fc0);
+    return mode;
+}
+ALWAYS_INLINE void leave(fp_mode mode) { _mm_setcsr(mode); }
+#elif TAE_NEON
+typedef uint64_t fp_mode;
+ALWAYS_INLINE fp_mode enter(void) {
+    fp_mode mode, flush = (uint64_t)1 << 24;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+    __asm__ volatile("msr fpcr, %0" : : "r"(flush) : "memory");
+    return mode;
+}
+ALWAYS_INLINE void leave(fp_mode mode) { __asm__ volatile("msr fpcr, %0" : : "r"(mode) : "memory"); }
+#else
+typedef int fp_mode;
+ALWAYS_INLINE fp_mode enter(void) { return 0; }
+ALWAYS_INLINE void leave(fp_mode mode) { (void)mode; }
 #endif
 
 #endif

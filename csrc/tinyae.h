@@ -1,7 +1,7 @@
 /* tinyae.h: the C API.  Read it first; dispatch.c, activations.def, kernels.inc and gemm.inc come after it.
  *
  * What it promises not to do: it knows nothing of Python, tensors, shapes or gradients, keeps no state but the chosen
- * instruction set, and allocates nothing (tae_gemm has 1 MiB of static scratch per calling thread).
+ * instruction set, and allocates nothing (there is 1 MiB of static scratch memory per calling thread).
  *
  * Rules for every function below, unless its comment says otherwise:
  *   dtype    0 = float32, 1 = float64; every array of a call has it, is aligned for it and C-contiguous.
@@ -137,6 +137,187 @@ int tae_adam(int dtype, int64_t n, void *p, const void *g, void *m, void *v, dou
 /* out[i] = noise of kind 0 uniform [0, 1), 1 standard normal, 2 Bernoulli(p), from Philox4x32-10 (Salmon et al. 2011).
  * Equal (key, counter) give equal noise; streams of different (key, counter) are independent. */
 int tae_noise(int kind, int dtype, int64_t n, uint64_t key, uint64_t counter, double p, void *out);
+
+/* ---- plans: a whole training step in one call ----
+ *
+ * A plan is a list of instructions over numbered buffers.  It belongs to the caller, with all that it points to.  An
+ * instruction's arrays are places: a buffer and an offset in elements.  Outputs overlap inputs only where it is said.
+ * One thread at a time may run a plan; several plans may run at once. */
+
+typedef struct {
+    int64_t buffer, offset;  /* buffer -1: none, where that is allowed */
+} tae_place;
+
+typedef struct {
+    void *memory;     /* may change from run to run, aligned for what is in it */
+    int64_t bytes;
+    int writeable;
+} tae_buffer;
+
+/* tae_gemm, or, with axes, tae_gemm_stack with the bias and the activation as well. */
+typedef struct {
+    int axes;
+    const int64_t *sizes, *a_steps, *b_steps;
+    int64_t m, n, k;
+    tae_place a; int64_t a_rs, a_cs;
+    tae_place b; int64_t b_rs, b_cs;
+    tae_place c; int64_t c_rs;
+    tae_place bias; int activation;  /* none: -1 */
+    double param, alpha, beta;
+} tae_plan_gemm;
+
+/* A chain of element-wise ops on (rows, cols) elements.  Operands are all of them, or one value for each column, or for
+ * each row, or one value, in memory or here.  Registers are numbered from 0; an op is a row of chain.def, or (numbers
+ * from tae_chain_ops() on) a unary op, or (so many unary ops later) its derivative in g and what is kept.  Its sources
+ * are i for register i, ~i for operand i.  A TAE_FULL operand may be the same memory as a TAE_STORE output. */
+enum { TAE_FULL, TAE_ROW, TAE_COLUMN, TAE_SCALAR, TAE_NUMBER };               /* an operand's mode */
+enum { TAE_STORE, TAE_SUM, TAE_SUM_ROWS, TAE_SUM_COLS };  /* what an output holds: all, or sums: 1, cols, rows values */
+typedef struct {
+    int mode, spread;  /* spread: 1 if one value is needed as a whole tile, as what a derivative keeps is; else 0 */
+    tae_place at;
+    double number;
+} tae_chain_operand;
+typedef struct {
+    int code, to, from[3];
+    int direct;        /* the output whose memory is the register from here on, if no later op reads what is there, or -1 */
+    double p, q;
+} tae_chain_op;
+typedef struct {
+    int kind, from;    /* from: a register */
+    tae_place at;
+} tae_chain_output;
+typedef struct {
+    int64_t rows, cols;
+    int registers, operands, ops, outputs;
+    const tae_chain_operand *operand;
+    const tae_chain_op *op;
+    const tae_chain_output *output;
+    int64_t tile_rows, pieces, piece, block_tiles, blocks;  /* set by tae_plan_prepare */
+    double cost;                                            /* also */
+} tae_chain;
+
+enum { TAE_REDUCE_SUM, TAE_REDUCE_MAX, TAE_REDUCE_MIN, TAE_REDUCE_ARGMAX, TAE_REDUCE_ARGMIN };
+typedef struct {
+    int kind;          /* the last two write int64_t */
+    int64_t outer, n, inner;
+    tae_place x, out;
+} tae_plan_reduce;
+
+enum { TAE_SOFTMAX, TAE_LOG_SOFTMAX, TAE_LOGSUMEXP, TAE_SOFTMAX_BACKWARD, TAE_LOG_SOFTMAX_BACKWARD };
+typedef struct {
+    int kind;
+    int64_t rows, n;
+    tae_place x, y, out;  /* the last two kinds: x is g; the others have no y */
+} tae_plan_rows;
+
+/* out = x, or out += x, element by element, of any strides.  `shared`: two elements of out may be one, which are then
+ * added to by one thread. */
+typedef struct {
+    int from;          /* x: 0 float32, 1 float64, 2 uint8, 3 bool, 4 int64 */
+    int add, shared, axes;
+    int64_t sizes[8], x_strides[8], out_strides[8];
+    tae_place x, out;
+} tae_plan_copy;
+
+typedef struct {
+    int64_t n;
+    double value;
+    tae_place out;
+} tae_plan_fill;
+
+/* tae_noise; each run moves the counter on by counter_step. */
+typedef struct {
+    int kind;
+    int64_t n;
+    uint64_t key, counter, counter_step;
+    double p;
+    tae_place out;
+} tae_plan_noise;
+
+/* tae_gather; the index (int64_t) is looked at in every run. */
+typedef struct {
+    int from;
+    int64_t rows, n, x_rows;
+    tae_place x, index, out;
+    double scale;
+} tae_plan_gather;
+
+/* One step of an optimizer on some tensors.  Each run moves `step` on by 1 first: tae_adam's first is 1. */
+typedef struct {
+    int64_t n;
+    tae_place p, g, slot[3];
+} tae_plan_tensor;
+typedef struct {
+    int rule, tensors;
+    const tae_plan_tensor *tensor;
+    const double *numbers;  /* so many as the rule has */
+    int64_t step, elements; /* elements: set by tae_plan_prepare */
+} tae_plan_update;
+
+enum { TAE_GEMM, TAE_CHAIN, TAE_REDUCE, TAE_ROWS, TAE_COPY, TAE_FILL, TAE_NOISE, TAE_GATHER, TAE_UPDATE };
+typedef struct {
+    int kind, dtype;
+    union {
+        tae_plan_gemm gemm;
+        tae_chain chain;
+        tae_plan_reduce reduce;
+        tae_plan_rows rows;
+        tae_plan_copy copy;
+        tae_plan_fill fill;
+        tae_plan_noise noise;
+        tae_plan_gather gather;
+        tae_plan_update update;
+    };
+} tae_instruction;
+
+typedef struct {
+    int64_t buffers, instructions;
+    tae_buffer *buffer;
+    tae_instruction *instruction;
+    void *scratch;          /* for sums, aligned as 64 bytes are */
+    int64_t scratch_bytes;  /* how many: set by tae_plan_prepare */
+} tae_plan;
+
+/* Before each step of an epoch: rows index[step * batch ...] of data (data_rows, n), of dtype `from`, times scale, into
+ * the place `to` (batch, n). */
+typedef struct {
+    int from, dtype;
+    const void *data;
+    int64_t data_rows, n, batch;
+    const int64_t *index;
+    double scale;
+    tae_place to;
+} tae_feed;
+
+/* After each step of an epoch: out[step] = the value at `from`. */
+typedef struct {
+    int dtype;
+    tae_place from;
+    double *out;
+} tae_loss;
+
+/* What only a chain can do, by number; NULL past the end. */
+const char *tae_chain_name(int code);
+int tae_chain_ops(void);
+
+/* The i-th rule of an update, NULL past the end; how many slots a tensor has and how many numbers the rule. */
+const char *tae_rule_name(int rule);
+int tae_rule_slots(int rule);
+int tae_rule_numbers(int rule);
+
+/* Checks every instruction and sets what it says above.  No other change to a plan is allowed afterwards than buffers'
+ * addresses, scratch, an update's numbers and step, and a noise's key and counter.  -1, or the number of the first
+ * instruction that is wrong or would touch memory outside of its buffers or write into one that is not writeable. */
+int64_t tae_plan_prepare(tae_plan *plan);
+
+/* Runs instructions first .. last - 1, all buffers having memory.  -1, or the number of the one that could not be run: an
+ * index is out of range. */
+int64_t tae_plan_run(tae_plan *plan, int64_t first, int64_t last);
+
+/* Runs all instructions `steps` times.  -1, or the number of the instruction, or `instructions` plus that of the feed
+ * or, after those, of the loss, that is wrong; nothing has been run if it is a feed or a loss. */
+int64_t tae_plan_epoch(tae_plan *plan, int64_t steps, int64_t feeds, const tae_feed *feed, int64_t losses,
+                       const tae_loss *loss);
 
 /* cdef end */
 
