@@ -23,7 +23,8 @@ RINGS = [
     ["engine"],
     ["ops"],
     ["tensor", "transforms", "tree", "gradcheck"],
-    ["nn", "optim", "plan"],
+    ["nn", "optim"],
+    ["plan"],
     ["train", "data", "formats", "download", "files", "estimator"],
     ["ae", "detect"],
     ["plot", "report", "export", "learn"],
@@ -148,8 +149,8 @@ def test_import_is_light(tmp_path):
     assert not slow & set(new)
 
 
-# What is inside kernels/ is nobody's but the house's.
-INSIDE = re.compile(r"(^|\.)_|^kernels\.")
+# What is inside kernels/ and plan/ is nobody's but the house's.
+INSIDE = re.compile(r"(^|\.)_|^(kernels|plan)\.")
 PUBLIC = ["tinyae", *(f"tinyae.{name}" for name in MODULES if not INSIDE.search(name))]
 
 

@@ -367,7 +367,7 @@ def test_bytes_are_scaled(dtype):
         assert got.dtype == np.dtype(dtype)
         np.testing.assert_array_equal(got, np.arange(256).astype(dtype) / np.dtype(dtype).type(255))
         assert got[-1] == 1
-    np.testing.assert_array_equal(as_float(X, dtype=dtype), next(batches(X, 16, dtype=dtype)))
+    np.testing.assert_array_equal(as_float(X, dtype=dtype), next(iter(batches(X, 16, dtype=dtype))))
     np.testing.assert_array_equal(as_float(X, 16)[0, :3], np.float32([0, 1 / 16, 2 / 16]))
     assert as_float(X, 1)[-1, -1] == 255
     assert as_float(X.astype(np.int16))[-1, -1] == 255  # only bytes are scaled by themselves
@@ -379,7 +379,7 @@ def test_batches_with_a_target():
     for x, t in batches(X, 4, generator=np.random.default_rng(0), target=target):
         assert x.shape == (len(x), 2) and t.shape == (len(x), 4) and t.dtype == np.float32
         np.testing.assert_array_equal(t[:, 0] * 255, 60 + 2 * x[:, 0])
-    x, t = next(batches(X, 6, scale=2, target=target))
+    x, t = next(iter(batches(X, 6, scale=2, target=target)))
     np.testing.assert_array_equal(x, X / 2)
     np.testing.assert_array_equal(t, target.reshape(6, 4) / 2)
 
@@ -447,8 +447,8 @@ def test_batches_refuse():
         batches(X, 2, target=X[:5])
     with pytest.raises(DataError, match="too large for float32"):
         list(batches(X * 1e300, 2))
-    assert next(batches(X * 1e300, 2, dtype="float64"))[0, 0] == 1e300
-    assert next(batches([[1, 2], [3, 4]], 2)).tolist() == [[1, 2], [3, 4]]
+    assert next(iter(batches(X * 1e300, 2, dtype="float64")))[0, 0] == 1e300
+    assert next(iter(batches([[1, 2], [3, 4]], 2))).tolist() == [[1, 2], [3, 4]]
 
 
 def test_import_is_light():

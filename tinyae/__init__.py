@@ -15,6 +15,7 @@ from .engine import OPS, Op, grad, no_grad, op
 from .gradcheck import GradcheckError, gradcheck
 from .ops.random import Generator
 from .ops.state import assign
+from .plan import compile, constant
 from .tensor import Tensor
 from .transforms import checkpoint, custom_op, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
@@ -35,6 +36,8 @@ __all__ = [
     "ae",
     "assign",
     "checkpoint",
+    "compile",
+    "constant",
     "custom_op",
     "errors",
     "grad",

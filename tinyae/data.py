@@ -23,8 +23,8 @@ import numpy as np
 from .errors import DataError, DataNotFoundError, DtypeError, SettingError, ShapeError
 from .formats import CHUNK, bad_values, place, read
 
-__all__ = ["DIGITS", "NAMES", "PARTS", "SOURCES", "Dataset", "Source", "as_float", "batches", "cache_dir", "load_data",
-           "places", "status"]  # fmt: skip
+__all__ = ["DIGITS", "NAMES", "PARTS", "SOURCES", "Batches", "Dataset", "Source", "as_float", "batches", "cache_dir",
+           "load_data", "places", "status"]  # fmt: skip
 
 IN_MEMORY = 1 << 30  # bytes up to which holdout copies rows; a larger memory-mapped table is cut instead
 
@@ -303,7 +303,7 @@ def _scale(X):
 
 
 def batches(X, batch_size, *, generator=None, scale=None, dtype=np.float32, target=None):
-    """Yield X in batches of rows, (batch, features), each a fresh C-contiguous array of `dtype` = X[rows] / scale.
+    """X in `Batches` of rows, (batch, features), each a fresh C-contiguous array of `dtype` = X[rows] / scale.
 
     X             (rows, ...), any real dtype, possibly memory-mapped: only the rows of one batch are read at a time
     generator     a numpy.random.Generator that draws one permutation of the rows; None keeps their order
@@ -334,16 +334,34 @@ def batches(X, batch_size, *, generator=None, scale=None, dtype=np.float32, targ
                 f"batches: X has shape {X.shape}, target has shape {target.shape}. Give one target per row."
             )
 
-    def generate():
-        order = None if generator is None else generator.permutation(len(X))
-        for start in range(0, len(X), batch_size):
-            rows = slice(start, start + batch_size)
-            if order is not None:
-                rows = np.sort(order[rows])
-            x = _floats(X, rows, *settings)
-            yield x if target is None else (x, _floats(target, rows, *target_settings))
+    sources = [(X, *settings)] if target is None else [(X, *settings), (target, *target_settings)]
+    return Batches(sources, batch_size, generator)
 
-    return generate()
+
+class Batches:
+    """What `batches` returns, to be iterated over: arrays, or pairs of them. An order is drawn for each time."""
+
+    def __init__(self, sources, batch_size, generator):
+        self.sources, self.batch_size, self.generator = sources, batch_size, generator  # (array, divisor, dtype) each
+
+    def __len__(self):
+        return -(-len(self.sources[0][0]) // self.batch_size)
+
+    def __iter__(self):
+        return map(self.take, self.rows())
+
+    def rows(self):
+        """Yield the rows of each batch: a slice, or numbers in ascending order."""
+        n = len(self.sources[0][0])
+        order = None if self.generator is None else self.generator.permutation(n)
+        for start in range(0, n, self.batch_size):
+            rows = slice(start, min(start + self.batch_size, n))
+            yield rows if order is None else np.sort(order[rows])
+
+    def take(self, rows):
+        """The batch of these rows."""
+        arrays = tuple(_floats(X, rows, scale, dtype) for X, scale, dtype in self.sources)
+        return arrays if len(arrays) > 1 else arrays[0]
 
 
 def as_float(X, scale=None, dtype=np.float32):

@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ __all__ = [
     "NAMES",
     "PARTS",
     "SOURCES",
+    "Batches",
     "Dataset",
     "Source",
     "as_float",
@@ -85,7 +86,7 @@ def batches(
     scale: float | None = None,
     dtype: _Float = ...,
     target: None = None,
-) -> Iterator[Array]: ...
+) -> Batches[Array]: ...
 @overload
 def batches(
     X: npt.ArrayLike,
@@ -95,5 +96,24 @@ def batches(
     scale: float | None = None,
     dtype: _Float = ...,
     target: npt.ArrayLike,
-) -> Iterator[tuple[Array, Array]]: ...
+) -> Batches[tuple[Array, Array]]: ...
+
+_Batch = TypeVar("_Batch")
+
+class Batches(Generic[_Batch]):
+    sources: list[tuple[Array, float, np.dtype[Any]]]
+    batch_size: int
+    generator: np.random.Generator | None
+
+    def __init__(
+        self,
+        sources: list[tuple[Array, float, np.dtype[Any]]],
+        batch_size: int,
+        generator: np.random.Generator | None,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[_Batch]: ...
+    def rows(self) -> Iterator[slice | Array]: ...
+    def take(self, rows: slice | Array) -> _Batch: ...
+
 def as_float(X: npt.ArrayLike, scale: float | None = None, dtype: _Float = ...) -> Array: ...

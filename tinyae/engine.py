@@ -40,8 +40,8 @@ import numpy as np
 
 from . import kernels
 from .errors import AxisError, DtypeError, GraphError, SettingError, ShapeError, TinyaeError
-from .hooks import Handle
-from .mode import mode, no_grad, recording
+from .hooks import Handle, after_hooks
+from .mode import capturing, fixed, mode, no_grad, recording
 from .source import at, here
 
 __all__ = ["KEEP_SMALL", "OPS", "Node", "Op", "Var", "broadcast_to", "cast", "grad", "no_grad", "op", "sum_to",
@@ -170,6 +170,8 @@ class Var:
         gradients = _walk(self, g, None, retain_graph or create_graph, create_graph)
         for node, value in gradients.items():
             if isinstance(node.grad, Var):
+                if mode.capture is not None:
+                    mode.capture.accumulate(node.grad)
                 with no_grad() if not create_graph else recording():
                     value = OPS["add"](node.grad, value)
             node.grad = value
@@ -379,6 +381,8 @@ def _function(self):
         result = _wrap(cls, y if y.__class__ is _ndarray else np.asarray(y), None, None)
         if self.view and isinstance(args[0], Var) and np.may_share_memory(y, args[0]._data):
             result._writes = _counter(args[0])
+        if capturing and mode.capture is not None:
+            mode.capture.note(self, args, arrays, settings, result)
         if wanted and mode.recording:
             self._record(result, args, arrays, parents, settings, wanted + bit)
         return result
@@ -440,6 +444,8 @@ def _(g):
 def written(*vars):
     """Advance the write counters of vars whose memory was just written in place (Note [Versions])."""
     where = here()
+    if mode.capture is not None:
+        mode.capture.wrote(vars)
     for var in vars:
         if var._writes is not None:
             var._writes[0] += 1
@@ -519,9 +525,11 @@ def _walk(root, g, targets, retain, create):
     """Visit every node below root, youngest first, and return {node: its gradient, a Var that owns its memory}.
 
     The keys are `targets`, or, if that is None, all leaves and all nodes marked by `retain_grad`. Iterative: a chain of
-    100,000 ops needs no recursion. Under way gradients are plain arrays, or Vars when the walk is recorded (`create`).
+    100,000 ops needs no recursion.
     """
     seed = _seed(root, g)
+    traced = create or mode.capture is not None  # then gradients under way are Vars, so that ops see them
+    fixed(seed._data)
     nodes = _below(root._node)
     useful = inner = None  # the nodes that a path to a target meets, and those that it passes through
     if targets is not None:
@@ -532,49 +540,34 @@ def _walk(root, g, targets, retain, create):
                 inner.add(node)
     for node in nodes if inner is None else inner:
         _check_kept(node)  # all of them first, so that a refused walk leaves the graph whole
-    pending = {root._node: seed if create else seed._data}
+    pending = {root._node: seed if traced else seed._data}
     fresh = set()  # nodes whose pending gradient is an array nobody else holds: Note [Aliasing of gradients]
     found = {}
     with recording() if create else no_grad(), np.errstate(all="ignore"):
         for node in nodes:
             g = pending.pop(node, None)
             if node.hooks and g is not None:
-                g = _hooked(node, g, root._result, create)
+                g = after_hooks(node.hooks, g, root._result, traced)
                 fresh.discard(node)
             chosen = (node.op is None or _is_retained(node)) if targets is None else node in targets
             if chosen:
                 if g is None:  # on a path, but every rule on it answered zero
                     taken = np.zeros(node.shape, node.dtype)
                 else:
-                    taken = g._data if create else g
-                    if node not in fresh:
-                        taken = taken.copy()
+                    taken = g if node in fresh else cast(g, dtype=node.dtype)  # a copy
+                    taken = taken._data if traced else taken
                 history = g._node if create and g is not None else None
                 found[node] = _wrap(root._result, taken, history, g._writes if history and node in fresh else None)
             if g is None or node.op is None or (inner is not None and node not in inner):
                 continue
             if node.value is not None and not chosen and not _is_retained(node):
-                node.grad = g._data if create else g  # small: for tree(), Note [What the tape keeps]
+                node.grad = g._data if traced else g  # small: for tree(), Note [What the tape keeps]
             if callable(node.kept):
                 node.kept()
-            _contribute(node, g, pending, fresh, useful, root._result if create else None)
+            _contribute(node, g, pending, fresh, useful, root._result if traced else None)
             if not retain:
                 node.kept, node.writes = _FREED, ()
     return found
-
-
-def _hooked(node, g, cls, create):
-    """g as the node's hooks leave it; each is shown a tensor of its own, lest it write into what others share."""
-    for hook in tuple(node.hooks.values()):
-        shown = g if create else _wrap(cls, g.copy(), None, None)
-        answer = hook(shown)
-        if answer is not None:
-            answer = answer if isinstance(answer, Var) else cls(answer, dtype=node.dtype)
-            if answer._data.shape != node.shape or answer._data.dtype != node.dtype:
-                raise ShapeError(f"hook: {answer._data.dtype} {answer._data.shape} returned for the gradient of a "
-                                 f"{node.dtype} tensor of shape {node.shape}.")  # fmt: skip
-            g = answer if create else answer._data
-    return g
 
 
 def _contribute(node, g, pending, fresh, useful, cls):
@@ -591,9 +584,12 @@ def _contribute(node, g, pending, fresh, useful, cls):
                 if out is None:
                     continue
         else:
-            out = rule(g, *[_as_var(node, p, cls) for p in positions])
+            values = [_as_var(node, p, cls) for p in positions]
+            out = None if mode.capture is None else mode.capture.vjp(node, index, kernel, g, values)
             if out is None:
-                continue
+                out = rule(g, *values)
+                if out is None:
+                    continue
         if out.shape != parent.shape:
             if not node.op.elementwise:
                 raise GraphError(

@@ -9,6 +9,7 @@ caller would have caught, so ``except ValueError`` keeps working in code that ha
     |-- AxisError           (ValueError, IndexError)  no such axis or index
     |-- MatrixError         (ValueError)              a matrix that has no inverse, or no Cholesky factor
     |-- GraphError          (RuntimeError)            backward asked of a graph that cannot give it
+    |-- PlanError           (RuntimeError)            a step that cannot be compiled
     |-- SettingError        (ValueError)              a setting of an op, a layer, an optimizer or a model
     |-- NotFittedError      (ValueError, AttributeError)  a model used before ``fit``
     |-- DivergedError       (FloatingPointError)      training met a loss that is not finite
@@ -35,6 +36,7 @@ __all__ = [
     "MissingExtraError",
     "ModelFileError",
     "NotFittedError",
+    "PlanError",
     "SettingError",
     "ShapeError",
     "TinyaeError",
@@ -63,6 +65,10 @@ class MatrixError(TinyaeError, ValueError):
 
 class GraphError(TinyaeError, RuntimeError):
     """The recorded graph cannot answer: freed, never recorded, or a kept array has changed since."""
+
+
+class PlanError(TinyaeError, RuntimeError):
+    """A step cannot be compiled, or a plan does not do what the step does."""
 
 
 class SettingError(TinyaeError, ValueError):

@@ -1,9 +1,11 @@
 """Hooks: the user's functions, called when something happens to a tensor's gradient or a module's forward pass.
 
-Ring 0. A set of hooks is a dictionary {handle: function}, in the order of registration.
+Ring 0; must not know a tape. A set of hooks is a dictionary {handle: function}, in the order of registration.
 """
 
-__all__ = ["Handle"]
+from .errors import ShapeError
+
+__all__ = ["Handle", "after_hooks"]
 
 
 class Handle:
@@ -24,3 +26,19 @@ class Handle:
 
     def __exit__(self, *_):
         self.remove()
+
+
+def after_hooks(hooks, g, cls, traced):
+    """The gradient as the hooks leave it: an array, or, where the walk back is traced, a cls.
+
+    Each hook is shown a tensor of its own, lest it write into what others share.
+    """
+    for hook in tuple(hooks.values()):
+        answer = hook(g if traced else cls(g))
+        if answer is not None:
+            answer = answer if isinstance(answer, cls) else cls(answer, dtype=g.dtype)
+            if answer.shape != g.shape or answer.dtype != g.dtype:
+                raise ShapeError(f"hook: {answer.dtype} {answer.shape} returned for the gradient of a {g.dtype} tensor "
+                                 f"of shape {g.shape}.")  # fmt: skip
+            g = answer if traced else answer._data
+    return g

@@ -1,4 +1,4 @@
-"""What this thread is doing: recording a tape or not, and, for `checkpoint`, watching or repeating a computation.
+"""What this thread is doing: recording a tape or not, watching or repeating a computation for `checkpoint`, capturing.
 
 Each thread has its own mode, so one can train while another predicts. The mode is changed by context managers only,
 which put it back whatever happens.
@@ -13,7 +13,7 @@ from weakref import ref
 
 from .errors import SettingError
 
-__all__ = ["mode", "no_grad", "note_write", "recording", "replaying", "watching"]
+__all__ = ["capturing", "fixed", "mode", "no_grad", "note_write", "recording", "replaying", "watching"]
 
 
 class _Mode(local):
@@ -21,9 +21,13 @@ class _Mode(local):
     replaying = {}  # while a computation is repeated: {id: weak reference} of what it wrote the first time
     noise = None  # while somebody watches: {generator: its counter before the first draw}
     written = None  # likewise: {id: weak reference} of what was written in place
+    capture = None  # who is told of every operation: a plan in the making
 
 
 mode = _Mode()
+
+
+capturing = []  # of any thread: where it is empty, as it nearly always is, nobody looks at `mode.capture`
 
 
 class no_grad:
@@ -55,6 +59,13 @@ class recording(no_grad):
     """``with recording():`` operations are recorded, whatever the mode was: for create_graph inside no_grad."""
 
     _recording = True
+
+
+def fixed(array):
+    """array, said to be the same in every run of a step: zeros to start from, a table. For those who make such."""
+    if mode.capture is not None:
+        mode.capture.constant(array)
+    return array
 
 
 @contextmanager

@@ -3,10 +3,12 @@ from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_A = TypeVar("_A")
 
-__all__ = ["mode", "no_grad", "note_write", "recording", "replaying", "watching"]
+__all__ = ["capturing", "fixed", "mode", "no_grad", "note_write", "recording", "replaying", "watching"]
 
 mode: Any
+capturing: list[Any]
 
 class no_grad:
     def __enter__(self) -> None: ...
@@ -15,6 +17,7 @@ class no_grad:
 
 class recording(no_grad): ...
 
+def fixed(array: _A) -> _A: ...
 def watching() -> AbstractContextManager[tuple[dict[Any, int], dict[int, Any]]]: ...
 def note_write(var: Any) -> bool: ...
 def replaying(noise: dict[Any, int], written: dict[int, Any]) -> AbstractContextManager[None]: ...

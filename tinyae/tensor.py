@@ -15,7 +15,7 @@ import numpy as np
 from . import ops
 from .engine import Var, _leaf, _wrap, cast, no_grad
 from .errors import AxisError, DtypeError, GraphError, SettingError, ShapeError, TinyaeError
-from .mode import mode
+from .mode import capturing, mode
 from .source import here
 from .tree import tree
 
@@ -30,6 +30,12 @@ def _only(function, out=None, dtype=None):
     """NumPy hands its functions' ``out=`` and ``dtype=`` on to methods; there is nothing to do with them here."""
     if out is not None or dtype is not None:
         raise SettingError(f"{function}: out= and dtype= are not supported on Tensors. Use astype, or np.asarray(t).")
+
+
+def _look(tensor, how):
+    """A value leaves for Python: a plan in the making cannot follow it there."""
+    if capturing and mode.capture is not None:
+        mode.capture.read(tensor, how)
 
 
 class Tensor(Var):
@@ -53,12 +59,15 @@ class Tensor(Var):
         self._data = _own_array(data, dtype)
         self._writes = None
         self._node = None
+        if capturing and mode.capture is not None:
+            mode.capture.made(self)
         if requires_grad:
             self.requires_grad_()
 
     @property
     def data(self):
         """The values as a read-only NumPy view. ``t.data = a`` copies a's values in place and never rebinds."""
+        _look(self, "data")
         view = self._data.view()
         view.flags.writeable = False
         return view
@@ -112,6 +121,7 @@ class Tensor(Var):
         """The one value as a Python number."""
         if self._data.size != 1:
             raise AxisError(f"item: a Tensor of shape {self.shape} is not one value. Index it first.")
+        _look(self, "item()")
         return self._data.item()
 
     def numpy(self):
@@ -120,6 +130,7 @@ class Tensor(Var):
 
     def tolist(self):
         """The values as nested Python lists."""
+        _look(self, "tolist()")
         return self._data.tolist()
 
     def __float__(self):
@@ -133,12 +144,12 @@ class Tensor(Var):
             raise AxisError(
                 f"bool: a Tensor of shape {self.shape} is neither true nor false. Use (t > 0).numpy().any()."
             )
-        return bool(self._data.item())
+        return bool(self.item())
 
     def __index__(self):
         if self._data.dtype.kind not in "iu" or self._data.size != 1:
             raise DtypeError(f"index: a {self.dtype} Tensor of shape {self.shape} cannot be an index.")
-        return int(self._data.item())
+        return int(self.item())
 
     def __format__(self, spec):
         return format(self.item() if spec else str(self), spec)
@@ -389,6 +400,7 @@ class Tensor(Var):
     __array_priority__ = 1000
 
     def __array__(self, dtype=None, copy=None):
+        _look(self, "np.asarray")
         if dtype is not None and dtype != self._data.dtype:
             return self._data.astype(dtype)
         return self._data.copy() if copy else self.data
@@ -550,6 +562,7 @@ def _plain_index(index):
     if isinstance(index, tuple):
         return tuple(_plain_index(i) for i in index)
     if isinstance(index, Var):
+        _look(index, "an index")
         index = index._data
     if isinstance(index, np.ndarray) or (isinstance(index, list) and index):
         return np.array(index)  # a copy: the tape may keep it

@@ -13,11 +13,15 @@ import time
 
 import numpy as np
 
-from . import kernels
+from . import kernels, plan
+from .data import Batches
 from .engine import no_grad
 from .errors import DivergedError
 
-__all__ = ["Progress", "Snapshot", "mean_terms", "total", "train"]
+__all__ = ["PATIENT", "Progress", "Snapshot", "mean_terms", "total", "train"]
+
+
+PATIENT = 8  # steps of a kind that run as ever before one is captured: making a plan costs some ten of them
 
 
 class Snapshot:
@@ -42,8 +46,9 @@ class Snapshot:
 
 
 def train(
-    objective, optimizer, epoch_batches, *, module, epochs, validate=None, patience=None, callbacks=(), progress=None
-):
+    objective, optimizer, epoch_batches, *, module, epochs, validate=None, patience=None, callbacks=(), progress=None,
+    compile=False
+):  # fmt: skip
     """Minimise objective; returns (history, the best epoch's `Snapshot`).
 
     Parameters
@@ -66,6 +71,8 @@ def train(
         Each is called with the epoch's row, a dict; one that returns True ends the training after this epoch.
     progress : Progress, optional
         Shown per batch and per epoch.
+    compile : bool
+        Run repeated steps as a plan (`tinyae.compile`), whole slices of an epoch in C; what cannot be, runs as ever.
 
     Raises DivergedError when a loss is not finite. After that, and after Ctrl-C, the module holds the best state so far
     (Ctrl-C in the first epoch leaves what was learned of it); the history is the exception's ``history``, the snapshot
@@ -73,11 +80,14 @@ def train(
     """
     kernels.say_why_once()
     history, best = [], Snapshot(module)
+    step = _stepper(objective, optimizer)
+    if compile:
+        step = plan.compile(step, after=PATIENT, fallback=True)
     try:
         for epoch in range(1, epochs + 1):
             started = time.perf_counter()
             module.train()
-            row = {"epoch": epoch, **_one_epoch(objective, optimizer, epoch_batches(), epoch, progress)}
+            row = {"epoch": epoch, **_one_epoch(step, epoch_batches(), epoch, optimizer, progress)}
             if validate is not None:
                 module.eval()
                 with no_grad(), np.errstate(all="ignore"):
@@ -106,28 +116,45 @@ def train(
     return history, best
 
 
-def _one_epoch(objective, optimizer, batches, epoch, progress):
+def _stepper(objective, optimizer):
+    """One step: (x, target or nothing) -> the loss and its terms."""
+
+    def step(x, target=None):
+        optimizer.zero_grad()
+        terms = objective(x, x if target is None else target)
+        loss = total(terms)
+        loss.backward()
+        optimizer.step()
+        return loss, terms
+
+    return step
+
+
+def _slices(step, batches):
+    """[(how many rows, (loss, terms)), ...] of some batches after another: as many as the step takes at once."""
+    if isinstance(batches, Batches) and hasattr(step, "over"):
+        return step.over(batches)
+    return ([(len(b[0] if isinstance(b, tuple) else b), step(*(b if isinstance(b, tuple) else (b,))))] for b in batches)
+
+
+def _one_epoch(step, batches, epoch, optimizer, progress):
     """One pass; returns the mean of every term over the samples, and their sum as "loss"."""
-    sums, samples = {}, 0
+    sums, samples, number = {}, 0, 0
     with np.errstate(all="ignore"):  # what is not finite is found here, and said once
-        for number, batch in enumerate(batches, 1):
-            x, target = batch if isinstance(batch, tuple) else (batch, batch)
-            terms = objective(x, target)
-            loss = total(terms)
-            value = loss.item()
-            if not np.isfinite(value):
-                raise DivergedError(
-                    f"train: the loss became {value} in epoch {epoch}, batch {number} (lr {optimizer.lr:g}). "
-                    "Lower lr, or scale the data to about [0, 1] or unit variance."
-                )
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + term.item() * len(x)
-            samples += len(x)
-            if progress is not None:
-                progress.batch(value)
+        for done in _slices(step, batches):
+            for rows, (loss, terms) in done:
+                number += 1
+                value = float(loss)
+                if not np.isfinite(value):
+                    raise DivergedError(
+                        f"train: the loss became {value} in epoch {epoch}, batch {number} (lr {optimizer.lr:g}). "
+                        "Lower lr, or scale the data to about [0, 1] or unit variance."
+                    )
+                for name, term in terms.items():
+                    sums[name] = sums.get(name, 0.0) + float(term) * rows
+                samples += rows
+                if progress is not None:
+                    progress.batch(value)
     return mean_terms(sums, samples)
 
 

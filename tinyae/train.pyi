@@ -9,7 +9,9 @@ from .tensor import Tensor
 _Row: TypeAlias = dict[str, float]
 _Batch: TypeAlias = npt.NDArray[Any] | tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
-__all__ = ["Progress", "Snapshot", "mean_terms", "total", "train"]
+PATIENT: int
+
+__all__ = ["PATIENT", "Progress", "Snapshot", "mean_terms", "total", "train"]
 
 class _Optimizer(Protocol):
     @property
@@ -38,6 +40,7 @@ def train(
     patience: int | None = None,
     callbacks: Sequence[Callable[[_Row], object]] = (),
     progress: Progress | None = None,
+    compile: bool = False,
 ) -> tuple[list[_Row], Snapshot]: ...
 def total(terms: Mapping[str, Tensor]) -> Tensor: ...
 def mean_terms(sums: Mapping[str, float], samples: int) -> _Row: ...

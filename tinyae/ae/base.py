@@ -104,6 +104,8 @@ class Autoencoder(Estimator):
         Show progress on stderr.
     dtype : str
         "float32" or "float64".
+    compile : bool
+        Train by a plan (`tinyae.compile`): the same numbers to rounding, sooner. False: every step as it is written.
     init : str or callable
         The weights' initialiser, as in ``tinyae.nn.Linear``.
     encoder, decoder : Module, optional
@@ -136,6 +138,7 @@ class Autoencoder(Estimator):
     random_state: int = None
     verbose: bool = False
     dtype: str = "float32"
+    compile: bool = True
     init: str = "glorot_uniform"
     encoder: object = None
     decoder: object = None
@@ -265,6 +268,7 @@ class Autoencoder(Estimator):
                 patience=self.n_iter_no_change if self.early_stopping else None,
                 callbacks=[lambda row, f=f: f(self, row) for f in callbacks],
                 progress=Progress(epochs, -(-len(X) // batch_size)) if self.verbose else None,
+                compile=self.compile,
             )
         except (KeyboardInterrupt, DivergedError) as interruption:
             self._remember(interruption.history, interruption.best)
@@ -387,8 +391,9 @@ class Autoencoder(Estimator):
             raise SettingError(f"{name}: loss={self.loss!r}. Choose from: {', '.join(self.losses)}.")
         if str(self.dtype) not in ("float32", "float64"):
             raise SettingError(f"{name}: dtype={self.dtype!r}. Choose float32 or float64.")
-        if not isinstance(self.early_stopping, (bool, np.bool_)):
-            raise SettingError(f"{name}: early_stopping={self.early_stopping!r}. Give True or False.")
+        for setting in ("early_stopping", "compile"):
+            if not isinstance(getattr(self, setting), (bool, np.bool_)):
+                raise SettingError(f"{name}: {setting}={getattr(self, setting)!r}. Give True or False.")
         self._check_number("validation_fraction", lambda value: 0 < value < 1, "a number between 0 and 1")
         for setting in ("activation", "code_activation", "output_activation"):
             if (setting, getattr(self, setting)) == ("output_activation", "auto"):

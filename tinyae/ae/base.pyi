@@ -61,6 +61,7 @@ class Autoencoder(Estimator):
     random_state: Seed = None
     verbose: bool = False
     dtype: Literal["float32", "float64"] | np.dtype[Any] = "float32"
+    compile: bool = True
     init: Init = "glorot_uniform"
     encoder: Module | None = None
     decoder: Module | None = None

@@ -25,6 +25,7 @@ import numpy as np
 from ..engine import Var, _counter, no_grad
 from ..errors import AxisError, DtypeError, SettingError, ShapeError
 from ..hooks import Handle
+from ..mode import mode
 from ..tensor import Tensor
 from ..transforms import _leaves, _like
 
@@ -79,6 +80,7 @@ class Module:
     """
 
     training = True
+    changes = 0  # of any module's attributes, so that a plan need not look at them all before each run
     _pre_hooks = _forward_hooks = None  # {handle: function} once there is one
 
     def forward(self, *inputs, **settings):
@@ -86,6 +88,8 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}: no forward. Define forward(self, x), or call its children.")
 
     def __call__(self, *inputs, **settings):
+        if mode.capture is not None:
+            mode.capture.modules[self] = True
         try:
             if self._pre_hooks:
                 for hook in tuple(self._pre_hooks.values()):
@@ -135,6 +139,7 @@ class Module:
                 f"{type(self).__name__}: {name} is computed and cannot be set. Change "
                 f".parametrised[{name!r}].original, or call unparametrise(module, {name!r}) first."
             )
+        Module.changes += 1
         super().__setattr__(name, value)
 
     # -- what is inside ---------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ import numpy as np
 from .. import ops
 from ..engine import Var
 from ..errors import AxisError, DtypeError, SettingError, ShapeError
+from ..mode import fixed
 from .init import as_rng, initialise, zeros
 from .layers import _affine, _size
 from .module import Module, Parameter
@@ -74,7 +75,7 @@ class _Cell(Module):
         """A user's state as a tuple of (*lead, n_hidden)."""
         dtype, shape = self.weight_hh.dtype, (*lead, self.n_hidden)
         if state is None:
-            return (np.zeros(shape, dtype),) * self._n_states
+            return (fixed(np.zeros(shape, dtype)),) * self._n_states
         state = tuple(state) if isinstance(state, (tuple, list)) else (state,)
         state = tuple(s if isinstance(s, Var) else np.asarray(s, dtype) for s in state)
         if len(state) != self._n_states or any(s.shape != shape for s in state):

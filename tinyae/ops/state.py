@@ -23,6 +23,7 @@ def assign(var, value, index=...):
     if var._node is not None and mode.recording:
         what = "a leaf that requires a gradient" if var.is_leaf else f"the result of {var._node.op.name}"
         raise GraphError(f"assign: this tensor is {what}. Change it inside `with no_grad():`, or assign to a copy.")
+    given = value
     if isinstance(value, Var):
         if value._node is not None and mode.recording:
             raise GraphError("assign: a gradient cannot flow through a write in place. Assign value.detach().")
@@ -42,6 +43,8 @@ def assign(var, value, index=...):
         fits = False
     if not fits:
         raise ShapeError(f"assign: values of shape {np.shape(value)} do not fit into shape {np.shape(target)}.")
+    if mode.capture is not None:
+        mode.capture.assign(var, given, index)
     try:
         var._data[index] = value
     except OverflowError as problem:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..engine import Var, written
 from ..errors import DtypeError, SettingError, ShapeError
+from ..mode import mode
 
 __all__ = ["Optimizer", "Setting"]
 
@@ -157,18 +158,22 @@ class Optimizer:
                     for p in self._group["params"]:
                         gradient = p.grad
                         if gradient is not None:
-                            g = gradient._data
-                            if uphill:
-                                g = np.negative(g, out=self._scratch(g, "uphill"))
-                            state = self.state.get(p)
-                            if state is None:
-                                state = self.state[p] = {}
-                            self._update(p._data, g, state)
+                            if mode.capture is not None:
+                                mode.capture.update(self, self._group, p, gradient)
+                            self._apply(p, gradient._data, uphill)
                             moved.append(p)
         finally:
             self._group = self.param_groups[0]
             written(*moved)
         return loss
+
+    def _apply(self, p, g, uphill):
+        if uphill:
+            g = np.negative(g, out=self._scratch(g, "uphill"))
+        state = self.state.get(p)
+        if state is None:
+            state = self.state[p] = {}
+        self._update(p._data, g, state)
 
     def zero_grad(self):
         """Forget every parameter's gradient."""

@@ -1,0 +1,364 @@
+"""compile: a step that is repeated runs as a plan.
+
+    @tinyae.compile
+    def step(x):
+        optimizer.zero_grad()
+        loss = mse(net(x), x)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+The first call with arrays of some shapes runs as ever, and is captured. The second runs twice, once as ever and once as
+a plan, and both must agree. From then on the plan runs. Other shapes, dtypes or settings are other plans, kept beside.
+
+Ring 4. Read after capture.py; then lower.py.
+"""
+
+import functools
+import time
+
+import numpy as np
+
+from .. import kernels
+from ..engine import Var, _wrap, written
+from ..errors import BackendError, PlanError, SettingError
+from ..nn.module import Module
+from ..tensor import Tensor
+from ..transforms import _leaves, _like
+from .capture import Recorder
+from .explain import describe, measure
+from .machine import Machine
+from .program import Update
+
+__all__ = ["Compiled", "Plan", "compile"]
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+PRECISIONS = ("highest", "high", "medium")
+_TENSOR = object()
+LOSS, STATE, MOVED = 1e-5, 1e-4, 1e-3  # how far a plan's results may lie from the step's: Note [Agreement]
+
+
+def compile(step=None, /, *, precision="highest", backend=None, after=0, fallback=False):
+    """The step as a function that captures itself at its first call and then runs as a plan. Also a decorator.
+
+    Parameters
+    ----------
+    step : callable
+        Of arrays, positional; it computes, calls ``backward``, lets an optimizer step, and returns tensors in lists,
+        tuples or dictionaries, or nothing. Its arguments become Tensors. Keywords are plain settings.
+    precision : str
+        Of matrix products: "highest" is exact to float32; "high" and "medium" may use bf16 pieces where that is faster.
+    backend : str, optional
+        "c" or "numpy"; default: C where it is installed.
+    after : int
+        How many calls of each kind run as ever before one is captured: a plan has to pay for its making.
+    fallback : bool
+        Whether a step that cannot be compiled runs as ever, said once in the log, instead of raising.
+
+    Returns
+    -------
+    Compiled
+        Called like step. ``explain()`` shows what it does, ``profile()`` where the time goes. After a run by plan the
+        parameters' ``grad`` is None: the gradients were never outside.
+
+    Raises PlanError, with the line of the step, for what a plan could not repeat.
+    """
+    if step is None:
+        return functools.partial(compile, precision=precision, backend=backend, after=after, fallback=fallback)
+    if precision not in PRECISIONS:
+        raise SettingError(f"compile: precision={precision!r}. Choose from: {', '.join(PRECISIONS)}.")
+    if backend not in (None, "c", "numpy"):
+        raise SettingError(f"compile: backend={backend!r}. Choose 'c', 'numpy' or None.")
+    if backend == "c" and kernels.info()["backend"] != "c":
+        raise BackendError(f"compile: backend='c', but {kernels.info()['why']}.")
+    return Compiled(step, precision, backend or kernels.info()["backend"], after, fallback)
+
+
+class Compiled:
+    """What `compile` returns."""
+
+    def __init__(self, step, precision, backend, after, fallback):
+        functools.update_wrapper(self, step)
+        self.step, self.precision, self.backend, self.after, self.fallback = step, precision, backend, after, fallback
+        self.plans = {}  # {shapes, dtypes and keywords: [Plan, the latest first]}
+        self.refused = {}  # {the same: why there is none}
+        self._seen = {}
+        self._latest = None
+
+    def __call__(self, *arrays, **settings):
+        arrays = [a._data if isinstance(a, Var) else np.asarray(a) for a in arrays]
+        key = (*[(a.shape, a.dtype) for a in arrays], *sorted(settings.items()))
+        plan = self._find(key)
+        if plan is not None and plan.agreed:
+            self._latest = plan, arrays
+            return plan(arrays)
+        seen = self._seen[key] = self._seen.get(key, 0) + 1
+        if seen <= self.after or key in self.refused:
+            return self.step(*_tensors(arrays), **settings)
+        try:
+            result = self._capture(key, arrays, settings) if plan is None else plan.check(self.step, arrays, settings)
+        except PlanError as problem:
+            if not self.fallback:
+                raise
+            self.refused[key] = str(problem)
+            self.plans.pop(key, None)
+            import logging  # only now: it takes time to load
+
+            logging.getLogger("tinyae").info("tinyae: a step runs without a plan: %s", problem)
+            return problem.result if plan is not None else self.step(*_tensors(arrays), **settings)
+        return result
+
+    def over(self, batches, seconds=0.05):
+        """Run over all batches of an epoch, in slices of about so many seconds within C where that can be.
+
+        batches: as `tinyae.data.batches` returns them. Yields, slice after slice, a list of (how many rows, what the
+        step returned) per batch; of a slice in C the values are Python floats.
+        """
+        waiting, per_step = [], None
+        full = batches.batch_size
+
+        def flush():
+            """What waits, as one call."""
+            nonlocal waiting, per_step
+            begin = time.perf_counter()
+            values = plan.machine.epoch(len(waiting), batches.sources, np.concatenate(waiting))
+            per_step = (time.perf_counter() - begin) / len(waiting)
+            done, waiting = [(full, plan.nest(row)) for row in zip(*[v.tolist() for v in values])], []
+            return done
+
+        shapes = [((full, int(np.prod(X.shape[1:]))), dtype) for X, _, dtype in batches.sources]
+        plan = None
+        for rows in batches.rows():
+            count = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+            if count == full:
+                if plan is None or not waiting:
+                    plan = self._find(tuple(shapes))
+                    if plan is not None and not (plan.agreed and plan.machine.takes(batches.sources)):
+                        plan = None
+                if plan is not None:
+                    rows = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+                    waiting.append(np.ascontiguousarray(rows, np.int64))
+                    if len(waiting) >= (1 if per_step is None else max(1, seconds / per_step)):
+                        yield flush()
+                    continue
+            if waiting:
+                yield flush()
+            arrays = batches.take(rows)
+            yield [(count, self(*(arrays if isinstance(arrays, tuple) else (arrays,))))]
+        if waiting:
+            yield flush()
+
+    def explain(self):
+        """Print every plan: the program before and after each pass, its instructions, and its memory."""
+        name = getattr(self, "__qualname__", "step")
+        if not self.plans:
+            print(f"{name}: no plan yet" + "".join(f"\n  {why}" for why in self.refused.values()))
+        for plans in self.plans.values():
+            for plan in plans:
+                print(describe(plan, name))
+
+    def profile(self, repeats=30):
+        """Print the time per instruction of the latest run, with GFLOP/s or GB/s; the state is put back afterwards."""
+        if self._latest is None:
+            raise PlanError("profile: no plan has run yet. Call the step three times.")
+        plan, arrays = self._latest
+        state = plan._state()
+        try:
+            seconds = plan.machine.profile(arrays, repeats)
+        finally:
+            plan._restore(state)
+        print(measure(plan, seconds, getattr(self, "__qualname__", "step")))
+
+    def _find(self, key):
+        plans = self.plans.get(key, ())
+        for i, plan in enumerate(plans):
+            if plan.fits():
+                if i:
+                    plans.insert(0, plans.pop(i))
+                return plan
+        return None
+
+    def _capture(self, key, arrays, settings):
+        inputs = _tensors(arrays)
+        with Recorder() as recorder:
+            try:
+                for x in inputs:
+                    recorder.input(x)
+                result = self.step(*inputs, **settings)
+                leaves = _leaves(result)
+                for leaf in leaves:
+                    if leaf is not None and not isinstance(leaf, Var):
+                        raise PlanError(
+                            f"compile: the step returns a {type(leaf).__name__}, which would be the same for ever. "
+                            "Return tensors, and turn them into numbers outside."
+                        )
+                program = recorder.program([recorder.output(v) for v in leaves if v is not None])
+            except BaseException:
+                recorder.undo()
+                raise
+        nested = _like(result, iter([leaf if leaf is None else _TENSOR for leaf in leaves]))
+        modules, result = list(recorder.modules), _detached(result)
+        del recorder, inputs, leaves  # before the plan takes its memory: they hold every array of the step
+        plan = Plan(program, nested, modules, self.precision, self.backend)
+        self.plans.setdefault(key, []).insert(0, plan)
+        return result
+
+    def __deepcopy__(self, memo):
+        raise PlanError("compile: a compiled step belongs to the tensors it was captured with. Compile the copy anew.")
+
+    def __reduce__(self):
+        raise PlanError("compile: a compiled step cannot be pickled. Compile it anew where it is needed.")
+
+
+class Plan:
+    """One captured step for arrays of one kind, and how it is run."""
+
+    def __init__(self, program, nested, modules, precision, backend):
+        self.program, self.agreed = program, False
+        self.nested = nested  # what the step returns, its tensors forgotten
+        self.modules = modules
+        names = {}
+        for module in self.modules:
+            for name, value in (*module.named_parameters(), *module.named_buffers()):
+                names.setdefault(value, name)
+        for cell in program.cells:
+            cell.name = names.get(cell.var, cell.name)
+        self.updates = list(dict.fromkeys(i.op.optimizer for i in program.instructions if isinstance(i.op, Update)))
+        self.frozen = [not cell.var.requires_grad for cell in program.cells]
+        self.slots = [optimizer.state for optimizer in self.updates]
+        self.settings = self._settings()
+        self.changes = Module.changes
+        self.machine = Machine(program, precision, backend)
+        self.run = self.machine.run
+
+    def _settings(self):
+        """Every plain setting of the modules and optimizers that took part, but for the learning rates."""
+        modules = [(module.training, *_plain(vars(module))) for module in self.modules]
+        return modules, self._optimizer_settings()
+
+    def _optimizer_settings(self):
+        return [[value for name, value in group.items() if name not in ("lr", "params")]
+                for optimizer in self.updates for group in optimizer.param_groups]  # fmt: skip
+
+    def fits(self):
+        """Whether everything that was frozen into the plan is as it was."""
+        if self.changes != Module.changes:
+            if self._settings() != self.settings:
+                return False
+            self.changes = Module.changes
+        elif self._optimizer_settings() != self.settings[1]:
+            return False
+        if any(optimizer.state is not kept for optimizer, kept in zip(self.updates, self.slots)):
+            return False  # loaded from elsewhere, into other memory
+        for cell, frozen in zip(self.program.cells, self.frozen):
+            if cell.var._data is not cell.array or (cell.var._node is None) is not frozen:
+                return False
+        return True
+
+    def __call__(self, arrays):
+        return self._outputs(self.run(arrays))
+
+    def _outputs(self, values):
+        written(*(cell.var for cell in self.program.cells))
+        return self.nest(map(Tensor, values))
+
+    def nest(self, values):
+        """Values in the nest that the step returns."""
+        values = iter(values)
+        return _like(self.nested, iter([leaf if leaf is None else next(values) for leaf in _leaves(self.nested)]))
+
+    # Note [Agreement]
+    #     A value that the step returns: within LOSS of its largest entry. State: within STATE of its own; what an
+    #     optimizer keeps: of the largest that it keeps of any parameter. A parameter: within MOVED of the way that it
+    #     went, unless its gradient is nothing but rounding, which a rule like Adam's makes a step as large as any.
+
+    def check(self, step, arrays, settings):
+        """Run the step as ever and as a plan, from the same state; PlanError unless both agree."""
+        before = self._state()
+        result = step(*_tensors(arrays), **settings)
+        expected = [v._data.copy() for v in _leaves(result) if v is not None]
+        after = self._state()
+        self._restore(before)
+        try:
+            values = self.run(arrays)
+            self._compare(expected, values, before, after, self._state())
+        except PlanError as problem:
+            self._restore(after)
+            problem.result = result
+            raise
+        self.agreed = True
+        for optimizer in self.updates:
+            optimizer.zero_grad()
+        return self._outputs(values)
+
+    def _state(self):
+        slots = {(o, p, name): value.copy() if isinstance(value, np.ndarray) else value
+                 for o in self.updates for p, kept in o.state.items() for name, value in kept.items()}  # fmt: skip
+        return ([cell.array.copy() for cell in self.program.cells], slots,
+                {g: g.counter for g in self.program.generators})  # fmt: skip
+
+    def _restore(self, state):
+        arrays, slots, counters = state
+        for cell, array in zip(self.program.cells, arrays):
+            cell.array[...] = array
+        for (optimizer, p, name), value in slots.items():
+            kept = optimizer.state[p]
+            if isinstance(value, np.ndarray):
+                kept[name][...] = value
+            else:
+                kept[name] = value
+        for generator, counter in counters.items():
+            generator.counter = counter
+
+    def _compare(self, expected, values, before, after, now):
+        advice = ("Something that the step uses changes from call to call: a Python number, a tensor made anew. "
+                  "Pass it as an argument, or keep it in one Tensor and change that with tinyae.assign.")  # fmt: skip
+        if len(expected) != len(values):
+            raise PlanError(f"compile: the step returned {len(values)} values, and then {len(expected)}. {advice}")
+        for i, (a, b) in enumerate(zip(expected, values)):
+            _agree(f"value {i} that the step returns", a, b, LOSS, np.max(np.abs(a), initial=0.0), advice)
+        largest, rounding = {}, set()
+        for (optimizer, _, name), a in after[1].items():
+            size = float(np.max(np.abs(a), initial=0))
+            largest[optimizer, name] = max(largest.get((optimizer, name), 0.0), size)
+        for (optimizer, p, name), a in after[1].items():
+            scale = largest[optimizer, name]
+            _agree(f"{name} of a parameter of shape {p.shape}", a, now[1][optimizer, p, name], STATE, scale, advice)
+            if np.max(np.abs(a), initial=0) <= 1e-6 * scale:  # such as of a bias before a normalisation
+                rounding.add(p)
+        trained = {p for optimizer in self.updates for p in optimizer.parameters}
+        for cell, start, a, b in zip(self.program.cells, before[0], after[0], now[0]):
+            if cell.var not in trained:
+                _agree(cell.name, a, b, STATE, np.max(np.abs(a), initial=0), advice)
+            elif cell.var not in rounding:
+                way, off = (float(np.linalg.norm((a - o).ravel())) for o in (start, b))
+                if not off <= MOVED * way + 1e-6 * float(np.linalg.norm(a.ravel())) and np.isfinite(off):
+                    raise PlanError(f"compile: {cell.name}, {a.shape}, ends {off / way:.2g} of its way off. {advice}")
+        if after[2] != now[2]:
+            raise PlanError(f"compile: the step draws other noise than before. {advice}")
+
+
+def _agree(what, a, b, tolerance, scale, advice):
+    with np.errstate(all="ignore"):
+        near = np.abs(np.subtract(a, b, dtype=np.float64)) <= tolerance * scale
+    if np.shape(a) != np.shape(b) or not np.all(near | (np.asarray(a) == b) | ((a != a) & (b != b))):
+        raise PlanError(f"compile: {what} is not what it was when captured. {advice}")
+
+
+def _plain(attributes):
+    for name, value in attributes.items():
+        if name == "training":  # which may stand in the class
+            continue
+        if isinstance(value, (bool, int, float, str, type(None))):
+            yield name, value
+        elif isinstance(value, tuple) and all(isinstance(v, (bool, int, float, str, type(None))) for v in value):
+            yield name, value
+
+
+def _tensors(arrays):
+    """The step's arguments as it sees them: the same memory, if it is of a dtype that tinyae computes in."""
+    return [_wrap(Tensor, a, None, None) if a.dtype.kind in "biu" or a.dtype in _FLOATS else Tensor(a) for a in arrays]
+
+
+def _detached(result):
+    return _like(result, iter([v if v is None else v.detach() for v in _leaves(result)]))

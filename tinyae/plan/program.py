@@ -1,0 +1,104 @@
+"""What a captured step is: a list of instructions over numbered values. Nothing here computes.
+
+    %3 = linear(%0, w, b)            an `Instruction`: an op, its operands, its settings, its result
+    %0, w, b, 0.5                    operands: a `Value`, or a Python number
+    w <- adam(...), m <- assign(%9)  what changes state makes a new version of it, a `Value` with the same `cell`
+
+Ring 4, the first of its folder: capture.py makes a `Program`, lower.py rewrites it, interpret.py runs it on NumPy, and
+machine.py hands it to C.
+"""
+
+import numpy as np
+
+__all__ = ["Assign", "Cell", "Instruction", "Program", "Update", "Value", "Vjp"]
+
+
+class Cell:
+    """A piece of state: a leaf tensor that lives on between steps. Its memory must stay where it is."""
+
+    __slots__ = ("array", "name", "var")
+
+    def __init__(self, var, name):
+        self.var, self.array, self.name = var, var._data, name
+
+
+class Value:
+    """An array that some instruction makes, or that is there before: an input, a constant, or a version of a cell."""
+
+    __slots__ = ("cell", "constant", "dtype", "input", "number", "shape")
+
+    def __init__(self, number, array, *, cell=None, constant=None, input=None):
+        self.number, self.shape, self.dtype = number, array.shape, array.dtype
+        self.cell = cell  # the Cell that it is a version of
+        self.constant = constant  # its array, if it never changes
+        self.input = input  # its place among the step's arguments
+
+    def __repr__(self):
+        if self.cell is not None:
+            return self.cell.name
+        if self.input is not None:
+            return f"input{self.input}"
+        if self.constant is not None and self.constant.size == 1:
+            return f"{self.constant.item():g}"
+        return f"%{self.number}"
+
+    @property
+    def size(self):
+        """How many elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+class Vjp:
+    """The fused gradient of an op with respect to one operand, as C has it. Operands: g, then what the rule names."""
+
+    def __init__(self, op, rule, names):
+        self.op, self.rule, self.names = op, rule, names
+        self.name = f"{op.name}.vjp"
+
+
+class Assign:
+    """``cell[index] = value``."""
+
+    name = "assign"
+
+    def __init__(self, index):
+        self.index = index
+
+
+class Update:
+    """An optimizer's rule for one parameter; operands: the parameter, its gradient."""
+
+    name = "update"
+
+    def __init__(self, optimizer, group, parameter):
+        self.optimizer, self.group, self.parameter = optimizer, group, parameter
+
+
+class Instruction:
+    """One line of a program. ``op`` is an `Op` of the engine, or one of the classes above."""
+
+    __slots__ = ("draw", "op", "operands", "result", "settings", "where")
+
+    def __init__(self, op, operands, settings, result, where, draw=None):
+        self.op, self.operands, self.settings, self.result, self.where = op, operands, settings, result, where
+        self.draw = draw  # of noise: how far its generator's counter had moved before it, in this step
+
+    @property
+    def values(self):
+        """The operands that are arrays."""
+        return [x for x in self.operands if isinstance(x, Value)]
+
+    @property
+    def name(self):
+        """The op's."""
+        return self.op.name
+
+
+class Program:
+    """A step: what goes in, what is done in which order, what comes out."""
+
+    def __init__(self, inputs, instructions, outputs, cells, generators, tick):
+        self.inputs, self.instructions, self.cells = inputs, instructions, cells
+        self.outputs = outputs  # a Value per leaf of what the step returned
+        self.generators = generators  # {generator: draws per step}
+        self.tick = tick  # how many values there are, for new ones

@@ -1,0 +1,217 @@
+"""The NumPy executor: a lowered program's instructions, one by one, as csrc/plan.c runs them.
+
+It has the interface of `tinyae.kernels.plan.Program`, is its oracle, and takes its place where there is no C.
+
+Ring 4. Must not know ops or values: only what an instruction says.
+"""
+
+import functools
+import math
+import types
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ..engine import OPS
+from ..ops.random import _fill
+from ..optim.rules import SGD, Adam, AdamW
+
+__all__ = ["Reference"]
+
+_DTYPES = (np.float32, np.float64, np.uint8, np.bool_, np.int64)
+_REDUCE = {"sum": np.sum, "max": np.max, "min": np.min}
+
+
+class Reference:
+    """Buffers and instructions, as `tinyae.kernels.plan.Program` takes them.
+
+    Each instruction becomes a function whose views of memory are made once; so inputs are copied to a fixed place.
+    """
+
+    def __init__(self, buffers, instructions, arena_bytes):
+        self._arena = np.zeros(arena_bytes + 64, np.uint8)
+        self._buffers, self._inputs = buffers, {}
+        self._live = [{**fields} for _, fields in instructions]  # what the set_... methods change
+        self._run = [getattr(self, f"_{kind}")(types.SimpleNamespace(**fields, live=live))
+                     for (kind, fields), live in zip(instructions, self._live)]  # fmt: skip
+
+    def set_numbers(self, instruction, numbers):
+        """The settings of an update."""
+        self._live[instruction]["numbers"] = numbers
+
+    def set_step(self, instruction, step):
+        """How many steps an update has done."""
+        self._live[instruction]["step"] = step
+
+    def set_counter(self, instruction, counter):
+        """Where the noise of the next run begins."""
+        self._live[instruction]["counter"] = counter
+
+    def run(self, inputs, first=0, last=None):
+        """One step, or a part of it."""
+        for buffer, place in self._inputs.items():
+            place[:] = inputs[buffer].reshape(-1)
+        with np.errstate(all="ignore"):
+            for run in self._run[first:last]:
+                run()
+
+    def array(self, buffer, shape, dtype, offset=0):
+        """A view of an arena buffer."""
+        return self._flat(buffer, dtype)[offset : offset + math.prod(shape)].reshape(shape)
+
+    def _flat(self, buffer, dtype):
+        kind, *what = self._buffers[buffer]
+        if kind == "arena":
+            offset, nbytes = what
+            return self._arena[offset : offset + nbytes].view(dtype)
+        if kind == "input":
+            if buffer not in self._inputs:
+                self._inputs[buffer] = np.zeros(what[0] // np.dtype(dtype).itemsize, dtype)
+            return self._inputs[buffer]
+        return what[0].reshape(-1)
+
+    def _view(self, place, shape, strides, dtype):
+        flat = self._flat(place[0], dtype)[place[1] :]
+        return as_strided(flat, shape, [s * flat.itemsize for s in strides])
+
+    def _dense(self, place, shape, dtype):
+        return self._flat(place[0], dtype)[place[1] : place[1] + math.prod(shape)].reshape(shape)
+
+    # -- instructions -----------------------------------------------------------------------------------------------
+
+    def _gemm(self, i):
+        dtype = _DTYPES[i.dtype]
+        a = self._view(i.a[:2], (i.m, i.k), i.a[2:], dtype)
+        b = self._view(i.b[:2], (i.k, i.n), i.b[2:], dtype)
+        c = self._view(i.c[:2], (i.m, i.n), (i.c[2], 1), dtype)
+        bias = None if i.bias is None else self._dense(i.bias, (i.n,), dtype)
+
+        def run():
+            np.matmul(a, b, out=c)
+            if bias is not None:
+                np.add(c, bias, out=c)
+            if i.activation is not None:
+                c[...] = _function(i.activation, i.param)(c)
+
+        return run
+
+    def _gemm_stack(self, i):
+        dtype = _DTYPES[i.dtype]
+        a = self._view(i.a[:2], (*i.sizes, i.m, i.k), i.a[2:], dtype)
+        b = self._view(i.b[:2], (*i.sizes, i.k, i.n), i.b[2:], dtype)
+        c = self._dense(i.c, (*i.sizes, i.m, i.n), dtype)
+        return lambda: np.matmul(a, b, out=c)
+
+    def _chain(self, i):
+        dtype = np.dtype(_DTYPES[i.dtype])
+        shapes = {"full": (i.rows, i.cols), "row": (1, i.cols), "column": (i.rows, 1), "scalar": (1, 1)}
+        operands = [
+            key[1] if key[0] == "number" else self._dense(key, shapes[key[2]], dtype) for key in i.operands
+        ]  # fmt: skip
+        ops = [(_function(name, *param), to, sources) for name, to, sources, *param in i.ops]
+        axes = {"sum": None, "sum_rows": 0, "sum_cols": 1}
+        sizes = {"store": (i.rows, i.cols), "sum": (), "sum_rows": (i.cols,), "sum_cols": (i.rows,)}
+        outputs = [(kind, register, self._dense((buffer, offset), sizes[kind], dtype))
+                   for kind, register, buffer, offset in i.outputs]  # fmt: skip
+
+        def run():
+            registers = {}
+            for function, to, sources in ops:
+                registers[to] = function(*[registers[n] if kind == "r" else operands[n] for kind, n in sources])
+            for kind, register, out in outputs:
+                y = np.broadcast_to(np.asarray(registers[register], dtype), (i.rows, i.cols))
+                out[...] = y if kind == "store" else y.sum(axis=axes[kind])
+
+        return run
+
+    def _reduce(self, i):
+        dtype, function = _DTYPES[i.dtype], _REDUCE[i.kind]
+        x = self._dense(i.x, (i.outer, i.n, i.inner), dtype)
+        out = self._dense(i.out, (i.outer, i.inner), dtype)
+        return lambda: function(x, axis=1, out=out)
+
+    def _rows(self, i):
+        x = self._dense(i.x, (i.rows, i.n), _DTYPES[i.dtype])
+        out = self._dense(i.out, (i.rows,) if i.kind == "logsumexp" else (i.rows, i.n), _DTYPES[i.dtype])
+        op = OPS[i.kind]
+
+        def run():
+            out[...] = op.definition(x, **op.defaults | {"axis": -1})
+
+        return run
+
+    def _rows_backward(self, i):
+        g, y, out = (self._dense(place, (i.rows, i.n), _DTYPES[i.dtype]) for place in (i.g, i.y, i.out))
+        rule = OPS[i.kind].rules["x"][0]
+
+        def run():
+            out[...] = rule(g, y, -1)
+
+        return run
+
+    def _copy(self, i):
+        x = self._view(i.x[:2], i.shape, i.x[2], _DTYPES[i.live["from"]])
+        out = self._view(i.out[:2], i.shape, i.out[2], _DTYPES[i.dtype])
+
+        def run():
+            out[...] = out + x if i.add else x
+
+        return run
+
+    def _fill(self, i):
+        return functools.partial(self._dense(i.out, (i.n,), _DTYPES[i.dtype]).fill, i.value)
+
+    def _noise(self, i):
+        out = self._dense(i.out, (i.n,), _DTYPES[i.dtype])
+
+        def run():
+            _fill(i.kind, out, i.key, i.live["counter"], i.p)
+            i.live["counter"] = (i.live["counter"] + i.counter_step) % 2**64
+
+        return run
+
+    def _update(self, i):
+        tensors = [[self._dense(place, (n,), _DTYPES[i.dtype]) for place in places] for n, *places in i.tensors]
+        work = {}
+
+        def run():
+            optimizer, names = _rule(i.rule, i.live["numbers"], work)
+            for p, g, *slots in tensors:
+                optimizer._update(p, g, {**dict(zip(names, slots)), "step": i.live["step"]})
+            i.live["step"] += 1
+
+        return run
+
+
+def _rule(name, numbers, work):
+    """An optimizer without parameters, for its rule alone, and the names of what that keeps."""
+    if name == "adam":
+        lr, beta1, beta2, eps, decay, decoupled = numbers
+        kind, names = AdamW if decoupled else Adam, ("m", "v")
+        group = {"lr": lr, "betas": (beta1, beta2), "eps": eps, "weight_decay": decay, "amsgrad": False}
+    else:
+        lr, momentum, nesterov, decay = numbers
+        kind, names = SGD, ("velocity",) if momentum else ()
+        group = {"lr": lr, "momentum": momentum, "dampening": 0.0, "nesterov": bool(nesterov), "weight_decay": decay}
+    optimizer = kind.__new__(kind)
+    optimizer._group, optimizer._work = group, work
+    return optimizer, names
+
+
+def _function(name, *param):
+    """An element-wise op, or the fused gradient of one, by its definition."""
+    op = OPS[name.removesuffix(".vjp")]
+    settings = {"low": param[0], "high": param[1]} if name == "clip" else _setting(op, param[0])
+    if not name.endswith(".vjp"):
+        return functools.partial(op.definition, **settings) if settings else op.definition
+    rule = op.rules[op.arguments[0]][0]
+    names = rule.__code__.co_varnames[1 : rule.__code__.co_argcount]
+    return lambda g, kept: rule(g, *[settings[n] if n in settings else kept for n in names])
+
+
+def _setting(op, param):
+    settings = dict(op.defaults)
+    for name in ("slope", "alpha"):
+        if name in settings:
+            settings[name] = param
+    return settings
