@@ -32,8 +32,8 @@ class Net(nn.Module):
 @st.composite
 def programs(draw):
     """A list of (what, which operands, which detail), to be read by `evaluate`."""
-    what = st.sampled_from(["unary", "binary", "number", "product", "transpose", "cut", "reshape", "sum", "keep", "noise",
-                            "assign", "join", "max"])  # fmt: skip
+    what = st.sampled_from(["unary", "binary", "number", "product", "transpose", "cut", "reshape", "sum", "keep",
+                            "noise", "assign", "join", "max"])  # fmt: skip
     which = st.integers(0, 99)
     return draw(st.lists(st.tuples(what, which, which, which), min_size=2, max_size=14))
 

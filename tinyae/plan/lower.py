@@ -170,7 +170,7 @@ class _Lowering:
             found = self.ref(x)
         elif op.name == "getitem":
             found = self._basic(self.ref(x), instruction.settings["index"])
-            if not y.shape and self.ref(x).root.kind == "array":  # NumPy takes one element out, and so keeps it as it is
+            if not y.shape and self.ref(x).root.kind == "array":  # NumPy takes one element out, which then stays
                 found = None
         else:
             found = self.ref(x).view(lambda a: op.definition(a, *others, **instruction.settings))

@@ -57,7 +57,8 @@ class Machine:
 
     def _buffer(self, root):
         if root.kind == "arena":
-            return ("arena", 0, 0) if root.offset is None else ("arena", root.offset, root.nbytes)  # lives in a register
+            in_memory = root.offset is not None  # else it lives in a register of a chain
+            return ("arena", root.offset, root.nbytes) if in_memory else ("arena", 0, 0)
         if root.kind == "input":
             return "input", root.nbytes
         return "array", root.array
