@@ -61,12 +61,18 @@ def _erf(x):
     return np.copysign(np.where(a < 1, near * 2 / math.sqrt(math.pi), far), x)
 
 
+def _erfc(x):
+    a = np.minimum(np.abs(x), 10.6)
+    far = 2 * np.exp(-a * a) * _mills(a * math.sqrt(2))
+    return np.where(x > 0, far, 2 - far)
+
+
 FUNCTIONS = {
     "exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "tanh": np.tanh, "sigmoid": _sigmoid,
     "silu": lambda x: x * _sigmoid(x), "softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
-    "sqrt": np.sqrt, "rsqrt": lambda x: 1 / np.sqrt(x), "erf": _erf, "gelu": _gelu,
+    "sqrt": np.sqrt, "rsqrt": lambda x: 1 / np.sqrt(x), "erf": _erf, "erfc": _erfc, "gelu": _gelu,
 }  # fmt: skip
-SINGLE = ("erf", "gelu")  # their wider form is float64 itself
+SINGLE = ("erf", "erfc", "gelu")  # their wider form is float64 itself
 
 # -- in the worker --------------------------------------------------------------------------------------------------
 

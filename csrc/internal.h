@@ -138,6 +138,9 @@ typedef struct {
     void (*transpose)(int64_t rows, int64_t columns, const void *x, int64_t x_cs, void *out, int64_t out_rs);
     void (*chain)(const chain_call *call, int64_t block, void *scratch);
     void (*gemm)(const gemm_call *call, void *scratch);
+    double (*peak_fma)(int64_t rounds, double *sink);
+    void (*peak_copy)(int64_t n, const void *x, void *out);
+    void (*peak_rotate)(int64_t n, void *p, const void *g, void *m, void *v);
 } tae_kernels;
 
 typedef struct {

@@ -319,6 +319,16 @@ int64_t tae_plan_run(tae_plan *plan, int64_t first, int64_t last);
 int64_t tae_plan_epoch(tae_plan *plan, int64_t steps, int64_t feeds, const tae_feed *feed, int64_t losses,
                        const tae_loss *loss);
 
+/* What bench/ holds the functions above against: this machine's limits on the ISA in force.
+ *   peak_fma      `rounds` of independent multiply-adds in registers on each of tae_threads() threads; *flops = how many
+ *                 operations that were, a multiply-add being two.
+ *   peak_copy     out (n) = x (n), every bit of it, on tae_threads() threads.
+ *   peak_rotate   p, m, v = m, v, g - p element by element, on one thread, subnormals as the caller's mode has it: it
+ *                 reads and writes the memory that tae_adam does, and computes next to nothing. */
+int tae_peak_fma(int dtype, int64_t rounds, double *flops);
+int tae_peak_copy(int dtype, int64_t n, const void *x, void *out);
+int tae_peak_rotate(int dtype, int64_t n, void *p, const void *g, void *m, void *v);
+
 /* cdef end */
 
 #endif
