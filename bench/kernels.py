@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from bench import Failed, grid, ops, roofline, runner
+from bench.peers import family
 
-PEERS = ("tinyae", "numpy", "torch", "jax")
+PEERS = ("numpy", "torch", "jax")  # whom tinyae is compared with
 SAMPLE = 30.0  # microseconds that a sample takes at least, of several calls if need be: a clock's reading costs 0.05
 ROOMS = [1 << 14, 1 << 19, 1 << 22, 1 << 27]  # bytes that a copy reads and writes: in the first cache to in none
 
@@ -51,8 +52,7 @@ class Task:
 
     def _ready(self, step):
         self.timer = timeit.Timer(step)
-        self.timer.timeit(2)
-        self.calls = int(np.clip(SAMPLE / (self.timer.timeit(3) / 3 * 1e6), 1, 1000))
+        self.calls = int(np.clip(SAMPLE / 1e6 / min(self.timer.repeat(4, 1)), 1, 1000))
         return True
 
     def turn(self, steps):
@@ -95,7 +95,7 @@ def options(parser):
     parser.add_argument("--op", type=runner.names(grid.OPS), metavar="OP,OP",
                         help=f"of {', '.join(grid.OPS)}; default: all")  # fmt: skip
     runner.options(parser, PEERS)
-    parser.add_argument("--plot", type=runner._writable, metavar="FILE", help="draw the roofline, to a .png")
+    parser.add_argument("--plot", type=runner.writable, metavar="FILE", help="draw the roofline, to a .png")
 
 
 def run(options):
@@ -103,13 +103,15 @@ def run(options):
     if options.plot:
         roofline.figure()  # which says what to install, now and not after minutes of measuring
     cases = _chosen(options)
-    peers = list(dict.fromkeys(["tinyae", *options.peers]))
+    peers = ["tinyae", *options.peers]
     header = {"benchmark": "kernels", **runner.machine()}
     rows = []
     with (
-        runner.alive("bench.kernels", peers, options.threads) as (processes, control),
-        runner.alive("bench.kernels", ["tinyae"], [1]) as ((reference,), _),
+        runner.alive("bench.kernels", ["tinyae-eager", *options.peers], options.threads) as (processes, control),
+        runner.alive("bench.kernels", ["tinyae-eager"], [1]) as ((reference,), _),
     ):
+        for process in processes:
+            process.peer = family(process.peer)
         header["peers"] = {process.peer: process.about for process in processes if process.about}
         _head(header, processes)
         _agree(cases, processes)
@@ -146,12 +148,12 @@ def _chosen(options):
 def _agree(cases, processes):
     wrong = []
     for case in cases:
-        runner._progress(f"answers of {case.op} {case.size}")
+        runner.progress(f"answers of {case.op} {case.size}")
         for process in processes:
             said = process.call("check", case.op, case.size)
             if said and not said[0] <= 1:
                 wrong.append(f"{process.label} is wrong in {case.op} {case.size}: {said[1]}.")
-    runner._progress("")
+    runner.progress("")
     if wrong:
         raise Failed("\n".join(["nothing was timed.", *wrong]))
 
@@ -159,6 +161,8 @@ def _agree(cases, processes):
 def _measure(case, processes, control, reference, peaks, options):
     """The rows of a case: products with all thread counts in one turn, the others count by count."""
     few = {"rounds": 3, "seconds": 0.0003} if options.quick else {"rounds": 15, "seconds": 0.002}
+    if case.size == grid.ASKED:
+        few["rounds"] = 3  # of seconds each
     ready = [process for process in processes if process.call("prepare", case.op, case.size)]
     moves = case.kind in grid.MOVES
     if moves:
