@@ -28,7 +28,7 @@ def quick(root, *arguments):
 
 def test_a_run_prints_its_tables_and_writes_rows_and_picture(root):
     pytest.importorskip("matplotlib")
-    spoil(root, "peers/__init__.py", '_ANY, "torch"', '_ANY, "torch_that_is_not_here"')
+    spoil(root, "peers/__init__.py", '.torch", {}, _ANY, "torch"', '.torch", {}, _ANY, "torch_that_is_not_here"')
     files = "--json", "out.json", "--plot", "out.png"
     done = quick(root, "--op", "exp,adam,gemm", "--peers", "numpy", "--threads", "1", *files)
     assert done.returncode == 0, done.stderr
