@@ -66,6 +66,11 @@ def _points(rows, threads):
     return points
 
 
+def _copies(peak):
+    """[(bytes, GB/s)] of two copies: the fastest, in some cache, and the largest, in memory."""
+    return [max(peak["copy_gbs"], key=lambda pair: pair[1]), peak["copy_gbs"][-1]]
+
+
 def _panel(axes, points, peaks):
     x = np.array([point[2] for point in points])
     y = np.array([point[3] for point in points])
@@ -75,7 +80,7 @@ def _panel(axes, points, peaks):
     first = min(peaks)
     for threads, peak in peaks.items():
         style = "-" if threads == first else ":"
-        for n, speed in peak["copy_gbs"][1:]:  # of the smallest the call itself takes most
+        for n, speed in _copies(peak):
             roof = np.minimum(across * speed, peak["fma_gflops"])
             axes.plot(across, roof, style, color="#555555", linewidth=1.0, zorder=1)
         if across[-1] * peak["copy_gbs"][-1][1] > peak["fma_gflops"]:
@@ -99,15 +104,21 @@ def room(n):
 
 
 def _label_roofs(axes, peak):
-    """On each slanted roof, along it, what it is; the upper ones further to the left, so that they stand apart."""
+    """On each slanted roof, along it, what it is."""
     low, high = axes.get_xlim()
-    for place, (n, speed) in zip((0.03, 0.16, 0.03), sorted(peak["copy_gbs"][1:], key=lambda pair: -pair[1])):
-        end = min(high, peak["fma_gflops"] / speed)
-        x = low * (end / low) ** place
+    for n, speed in _copies(peak):
+        x = low * (min(high, peak["fma_gflops"] / speed) / low) ** 0.6
         (x0, y0), (x1, y1) = axes.transData.transform([(x, x * speed), (x * 1.01, x * 1.01 * speed)])
-        axes.annotate(f"{speed:.0f} GB/s: copy in {room(n)}", (x, x * speed), (0, 2), textcoords="offset points",
-                      rotation=np.degrees(np.arctan2(y1 - y0, x1 - x0)), rotation_mode="anchor", fontsize=7,
-                      color="#555555", zorder=3)  # fmt: skip
+        axes.annotate(f"{speed:.0f} GB/s: copy in {room(n)}", (x, x * speed), (0, 3), textcoords="offset points",
+                      rotation=np.degrees(np.arctan2(y1 - y0, x1 - x0)), rotation_mode="anchor", fontsize=8,
+                      color="#555555", zorder=3, path_effects=_outlined())  # fmt: skip
+
+
+def _outlined():
+    """White around letters, which lines may cross."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=2.5, foreground="white")]
 
 
 def _label(axes, points):
@@ -122,7 +133,7 @@ def _label(axes, points):
     for i in np.argsort(-spots[:, 1]):
         kind, text, x, y = points[i]
         label = axes.annotate(text, (x, y), (0, 0), textcoords="offset points", fontsize=7, va="center",
-                              color=COLOURS[kind], zorder=5,
+                              color=COLOURS[kind], zorder=5, path_effects=_outlined(),
                               arrowprops={"arrowstyle": "-", "color": COLOURS[kind], "linewidth": 0.5, "alpha": 0.6,
                                           "shrinkA": 0, "shrinkB": 2})  # fmt: skip
         extents = label.get_window_extent(renderer)
