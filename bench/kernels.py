@@ -15,7 +15,7 @@ from bench.peers import family
 
 PEERS = ("numpy", "torch", "jax")  # whom tinyae is compared with
 SAMPLE = 30.0  # microseconds that a sample takes at least, of several calls if need be: a clock's reading costs 0.05
-ROOMS = [1 << 14, 1 << 19, 1 << 22, 1 << 25, 1 << 27]  # bytes that a copy reads and writes: from the first cache to none
+ROOMS = [1 << 14, 1 << 19, 1 << 22, 1 << 25, 1 << 27]  # bytes that a copy reads and writes: first cache to none
 
 # -- in the worker --------------------------------------------------------------------------------------------------
 
