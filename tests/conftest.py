@@ -8,6 +8,8 @@ Where does my test go?
     the gradient checker itself  test_gradcheck.py, with a planted bug
     the same by PyTorch          nowhere, or a row TORCH in cases/: test_torch.py asks it of every op
     a law that must hold         test_truths.py: no other implementation, but mathematics
+    a function of tinyae.h       beside its Python test, a check in kernels_check.c: test_kernels_check.py runs it
+                                 under sanitizers, for ARM and with its work counted (-m slow)
     imports, names, docstrings   test_architecture.py
     README                       test_readme.py runs what it shows
     anything else                the file named after its module

@@ -1,8 +1,10 @@
-"""csrc/threads.c and the number of threads: the same bits on any of them, after forks, beside other callers."""
+"""csrc/threads.c and the number of threads: the same bits on any of them, after forks, beside other callers.
+
+`test_kernels_check.py` has the same without Python, watched by sanitizers.
+"""
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -316,37 +318,3 @@ def test_the_number_may_change_while_others_compute():
     for caller in callers:
         caller.join()
     assert not wrong
-
-
-# -- watched from outside -------------------------------------------------------------------------------------------
-
-HERE = Path(__file__).resolve().parent
-COMPILE = ["-std=c11", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-Wall", "-Wextra", "-Wconversion"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "compiler, flags, command",
-    [
-        ("gcc", ["-O2"], ["forks"]),
-        ("clang", ["-O2"], ["forks"]),
-        ("gcc", ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"], ["forks"]),
-        ("gcc", ["-O1", "-g", "-fsanitize=thread"], []),  # which cannot start threads after a fork
-        ("aarch64-linux-gnu-gcc", ["-O2", "-static"], ["forks"]),
-    ],
-    ids=["gcc", "clang", "address", "thread", "aarch64"],
-)
-def test_products_and_pool_without_python(tmp_path, compiler, flags, command):
-    """tests/products.c on every instruction set, under the sanitizers, and for 64-bit ARM in an emulator."""
-    emulator = ["qemu-aarch64-static"] if compiler.startswith("aarch64") else []
-    for tool in (compiler, *emulator):
-        if shutil.which(tool) is None:
-            pytest.skip(f"this platform lacks {tool}")
-    sources = [HERE / "products.c", *sorted((HERE.parent / "csrc").glob("*.c"))]
-    program = tmp_path / "products"
-    built = subprocess.run(
-        [compiler, *COMPILE, *flags, *sources, "-o", program, "-lm", "-pthread"], capture_output=True, text=True
-    )
-    assert built.returncode == 0 and not built.stderr, built.stderr
-    ran = subprocess.run([*emulator, program, *command], capture_output=True, text=True, timeout=900)
-    assert ran.returncode == 0 and "wrong" not in ran.stdout and not ran.stderr, ran.stdout + ran.stderr

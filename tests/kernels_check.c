@@ -1,0 +1,604 @@
+/* kernels_check.c: every public function of tinyae.h without Python, so that sanitizers and emulators can watch it.
+ *
+ *     cc -Icsrc tests/kernels_check.c csrc/?*.c -lm -pthread -o check && ./check      exit status 0: all well
+ *
+ * A check is one C function of a size n, and a row of `checks`.  It takes its buffers from `in`, `inout` and `out`, calls
+ * the function, and compares each result with the formula in double (`near`).  What is asked of every buffer is asked
+ * here, once: it stands at an address that is a multiple of its element and of nothing more, NaN stands on both sides,
+ * an input is not changed, and nothing is written beside an output, which holds NaN until it is written.  Under
+ * AddressSanitizer what stands beside it may not even be looked at.
+ *
+ * Every check runs on every instruction set that the CPU has, in both dtypes, for n = 0 .. 33 and some primes; then on
+ * four threads at once, while the number of threads changes.  Compiled with -DWORK, and the library with
+ * -fsanitize-coverage=trace-pc, it counts the basic blocks that the library runs through, and asks that twice the size
+ * is twice the work (2^power: see `checks`).  How exact results are is not asked here: the Python tests do. */
+#define _DEFAULT_SOURCE  /* usleep */
+#include <math.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tinyae.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define WATCHED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WATCHED 1
+#endif
+#endif
+#ifdef WATCHED
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n) ((void)(p))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p))
+#endif
+
+static int failures;  /* of all threads */
+
+/* ---- buffers and numbers ----------------------------------------------------------------------------------------- */
+
+enum { F32, F64, INT64, BYTES };  /* the dtypes of tinyae.h, then the others */
+static const size_t sizes_of[] = {4, 8, 8, 1};
+enum { PAD = 192, GUARD = 0xff };  /* all bits set are a NaN in either dtype, and the index -1 */
+
+typedef struct {
+    unsigned char *memory, *data, *before;
+    size_t shift, bytes;
+} buffer;
+
+/* What a check has at hand: one per thread. */
+static _Thread_local buffer buffers[16];
+static _Thread_local int used, dtype, wrong;
+static _Thread_local const char *name;
+static _Thread_local int64_t size;
+static _Thread_local uint32_t state;
+
+static void complain(const char *what) {
+    if (!wrong++) printf("wrong: %s, %s, %s, n = %d: %s\n", name, tae_isa(), dtype ? "f64" : "f32", (int)size, what);
+    __atomic_add_fetch(&failures, 1, __ATOMIC_SEQ_CST);
+}
+
+static double uniform(double low, double high) {
+    state = state * 1664525u + 1013904223u;
+    return low + (high - low) * ((double)(state >> 8) / 16777216.0);
+}
+
+static double at(const void *p, int64_t i) { return dtype ? ((const double *)p)[i] : (double)((const float *)p)[i]; }
+
+static void put(void *p, int64_t i, double x) {
+    if (dtype) ((double *)p)[i] = x;
+    else ((float *)p)[i] = (float)x;
+}
+
+/* n elements of a kind, guarded. */
+static void *take(int kind, int64_t n) {
+    buffer *b = &buffers[used++];
+    b->shift = PAD + (size_t)(1 + used % 3) * sizes_of[kind];
+    b->bytes = (size_t)n * sizes_of[kind];
+    b->before = NULL;
+    b->memory = malloc(b->shift + b->bytes + PAD);
+    b->data = b->memory + b->shift;
+    memset(b->memory, GUARD, b->shift + b->bytes + PAD);
+    ASAN_POISON_MEMORY_REGION(b->memory, b->shift);
+    ASAN_POISON_MEMORY_REGION(b->data + b->bytes, PAD);
+    return b->data;
+}
+
+static void *out(int64_t n) { return take(dtype, n); }
+
+static void *inout(int64_t n, double low, double high) {
+    void *p = take(dtype, n);
+    for (int64_t i = 0; i < n; i++) put(p, i, uniform(low, high));
+    return p;
+}
+
+/* From now on the latest buffer is an input: `finish` asks that it holds what it holds now. */
+static void *fixed(void *p) {
+    buffer *b = &buffers[used - 1];
+    b->before = malloc(b->bytes + 1);
+    memcpy(b->before, p, b->bytes);
+    return p;
+}
+
+static const void *in(int64_t n, double low, double high) { return fixed(inout(n, low, high)); }
+
+static const int64_t *labels(int64_t n, int64_t below) {
+    int64_t *p = take(INT64, n);
+    for (int64_t i = 0; i < n; i++) p[i] = (int64_t)uniform(0, (double)below);
+    return fixed(p);
+}
+
+/* What an inout held when it was made, for the formula. */
+static double *was(const void *p, int64_t n) {
+    double *copy = take(F64, n);
+    for (int64_t i = 0; i < n; i++) copy[i] = at(p, i);
+    return copy;
+}
+
+static void finish(void) {
+    while (used) {
+        buffer *b = &buffers[--used];
+        ASAN_UNPOISON_MEMORY_REGION(b->memory, b->shift + b->bytes + PAD);
+        for (size_t i = 0; i < b->shift; i++)
+            if (b->memory[i] != GUARD) complain("written before a buffer");
+        for (size_t i = 0; i < PAD; i++)
+            if (b->data[b->bytes + i] != GUARD) complain("written beyond a buffer");
+        if (b->before && memcmp(b->before, b->data, b->bytes)) complain("an input was changed");
+        free(b->memory);
+        free(b->before);
+    }
+}
+
+/* got[i] is x, to a part of x or of `scale`, which is about what was added up to it. */
+static void near(const void *got, int64_t i, double x, double scale) {
+    const double y = at(got, i);
+    if (!(fabs(y - x) <= (dtype ? 1e-12 : 1e-5) * (fabs(x) + scale))) complain("not what the formula says");
+}
+
+static void done(int status) {
+    if (status != TAE_DONE) complain("refused");
+}
+
+/* ---- the checks -------------------------------------------------------------------------------------------------- */
+
+static void check_library(int64_t n) {
+    if (!tae_isa_supported(tae_isa()) || tae_isa_supported("none") || tae_use_isa("none") != TAE_NOT_MINE)
+        complain("what it says of instruction sets");
+    if (!tae_compiler()[0] || tae_threads() < 1 || tae_set_threads((int)-n) != TAE_BAD_ARGUMENT)
+        complain("what it says of itself");
+}
+
+static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
+static double density(double x) { return exp(-x * x / 2) * 0.3989422804014327; }
+
+/* y and dy/dx of each unary op, for x between low and high. */
+#define UNARIES                                                                                                        \
+    UNARY(sigmoid, -3, 3, sigmoid(x), sigmoid(x) * sigmoid(-x))                                                        \
+    UNARY(tanh, -3, 3, tanh(x), 1 / (cosh(x) * cosh(x)))                                                               \
+    UNARY(relu, -3, 3, fmax(x, 0), x > 0)                                                                              \
+    UNARY(leaky_relu, -3, 3, x > 0 ? x : p * x, x > 0 ? 1 : p)                                                         \
+    UNARY(elu, -3, 3, x > 0 ? x : p * expm1(x), x > 0 ? 1 : p * exp(x))                                                \
+    UNARY(gelu, -3, 3, x * erfc(-x * M_SQRT1_2) / 2, erfc(-x * M_SQRT1_2) / 2 + x * density(x))                        \
+    UNARY(silu, -3, 3, x * sigmoid(x), sigmoid(x) * (1 + x * sigmoid(-x)))                                             \
+    UNARY(softplus, -3, 3, log1p(exp(x)), sigmoid(x))                                                                  \
+    UNARY(exp, -3, 3, exp(x), exp(x))                                                                                  \
+    UNARY(expm1, -3, 3, expm1(x), exp(x))                                                                              \
+    UNARY(log, 0.1, 3, log(x), 1 / x)                                                                                  \
+    UNARY(log1p, -0.5, 3, log1p(x), 1 / (1 + x))                                                                       \
+    UNARY(erf, -3, 3, erf(x), M_2_SQRTPI * exp(-x * x))                                                                \
+    UNARY(erfc, -3, 3, erfc(x), -M_2_SQRTPI * exp(-x * x))                                                             \
+    UNARY(square, -3, 3, x * x, 2 * x)                                                                                 \
+    UNARY(sqrt, 0.1, 3, sqrt(x), 0.5 / sqrt(x))                                                                        \
+    UNARY(rsqrt, 0.1, 3, 1 / sqrt(x), -0.5 / (x * sqrt(x)))
+
+#define UNARY(name, low, high, y, slope)                         \
+    static double f_##name(double x, double p) {                 \
+        (void)p;                                                 \
+        return y;                                                \
+    }                                                            \
+    static double slope_##name(double x, double p) {             \
+        (void)p;                                                 \
+        return slope;                                            \
+    }
+UNARIES
+#undef UNARY
+#define UNARY(name, low, high, y, slope) {#name, low, high, f_##name, slope_##name},
+static const struct {
+    const char *name;
+    double low, high, (*f)(double, double), (*slope)(double, double);
+} unaries[] = {UNARIES};
+#undef UNARY
+
+static void check_unary(int64_t n) {
+    for (int op = 0; tae_unary_name(op); op++) {
+        size_t row = 0;
+        while (row < sizeof unaries / sizeof *unaries && strcmp(unaries[row].name, tae_unary_name(op))) row++;
+        if (row == sizeof unaries / sizeof *unaries) {
+            complain("a unary op that is not in UNARIES");
+            continue;
+        }
+        const double p = 0.3;
+        const void *x = in(n, unaries[row].low, unaries[row].high), *g = in(n, -1, 1), *one = in(1, -1, 1);
+        void *y = out(n), *dx = out(n), *same = out(n);
+        done(tae_unary(op, dtype, n, x, y, p));
+        const void *kept = tae_unary_keeps_y(op) ? y : x;
+        done(tae_unary_backward(op, dtype, n, g, 1, kept, dx, p));
+        done(tae_unary_backward(op, dtype, n, one, 0, kept, same, p));
+        for (int64_t i = 0; i < n; i++) {
+            const double slope = unaries[row].slope(at(x, i), p);
+            near(y, i, unaries[row].f(at(x, i), p), 1);
+            near(dx, i, at(g, i) * slope, 1);
+            near(same, i, at(one, 0) * slope, 1);
+        }
+        finish();
+    }
+}
+
+static void check_binary(int64_t n) {
+    for (int op = 0; tae_binary_name(op); op++)
+        for (int steps = 0; steps < 4; steps++) {
+            const int a_step = steps & 1, b_step = steps >> 1;
+            const void *a = in(a_step ? n : 1, -2, 2), *b = in(b_step ? n : 1, 1, 2);
+            void *y = out(n);
+            done(tae_binary(op, dtype, n, a, a_step, b, b_step, y));
+            for (int64_t i = 0; i < n; i++) {
+                const double u = at(a, i * a_step), v = at(b, i * b_step), right[] = {u + v, u - v, u * v, u / v};
+                near(y, i, right[op], 0.1);
+            }
+            finish();
+        }
+}
+
+/* One product, of any strides. */
+static void product(int64_t m, int64_t n, int64_t k, int way) {
+    const int64_t gap = way % 3, c_rs = n + gap;
+    const int64_t a_rs = way & 1 ? 1 : k, a_cs = way & 1 ? m : 1, b_rs = way & 2 ? 1 : n, b_cs = way & 2 ? k : 1;
+    const double alpha = way & 4 ? -0.5 : 1, beta = way & 4 ? 2 : 0;
+    const int op = way & 4 ? -1 : 2;
+    const void *a = in(m * k, -1, 1), *b = in(k * n, -1, 1), *bias = way & 1 ? in(n, -1, 1) : NULL;
+    void *c = beta != 0 ? inout(m * c_rs, -1, 1) : out(m * c_rs);
+    const double *before = was(c, m * c_rs);
+    done(tae_gemm(dtype, m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c, c_rs, bias, op, 0.3, alpha, beta));
+    for (int64_t i = 0; i < m; i++) {
+        for (int64_t j = 0; j < n; j++) {
+            double sum = 0;
+            for (int64_t p = 0; p < k; p++) sum += at(a, i * a_rs + p * a_cs) * at(b, p * b_rs + j * b_cs);
+            sum = alpha * sum + (beta != 0 ? beta * before[i * c_rs + j] : 0) + (bias ? at(bias, j) : 0);
+            near(c, i * c_rs + j, op < 0 ? sum : fmax(sum, 0), 1 + (double)k / 4);
+        }
+        for (int64_t j = n; j < c_rs; j++)
+            if (!(at(c, i * c_rs + j) == before[i * c_rs + j] || (beta == 0 && isnan(at(c, i * c_rs + j)))))
+                complain("written between the rows of C");
+    }
+    finish();
+}
+
+static void check_gemm(int64_t n) {
+    for (int way = 0; way < 8; way++) product(n, n, n, way);
+}
+
+static void check_gemm_edges(int64_t n) {
+    for (int way = 0; way < 8; way++) {
+        product(1, n, 7, way);
+        product(n, 3, 5, way);
+        product(5, 17, n, way);
+    }
+}
+
+static void check_gemm_stack(int64_t n) {
+    const int64_t sizes[] = {2, 3}, a_steps[] = {5 * n, 0}, b_steps[] = {0, 4 * n};  /* (2, 1, 5, n) @ (3, n, 4) */
+    const void *a = in(2 * 5 * n, -1, 1), *b = in(3 * 4 * n, -1, 1);
+    void *c = out(2 * 3 * 5 * 4);
+    done(tae_gemm_stack(dtype, 2, sizes, a_steps, b_steps, 5, 4, n, a, n, 1, b, 4, 1, c, 2, 0));
+    for (int64_t i = 0; i < 2 * 3 * 5 * 4; i++) {
+        const int64_t column = i % 4, row = i / 4 % 5, s = i / 20 % 3, r = i / 60;
+        double sum = 0;
+        for (int64_t p = 0; p < n; p++) sum += at(a, (r * 5 + row) * n + p) * at(b, (s * n + p) * 4 + column);
+        near(c, i, 2 * sum, 1 + (double)n / 2);
+    }
+    finish();
+}
+
+/* By pieces, where the processor can; else it must say so and leave C alone. */
+static void check_gemm_split(int64_t n) {
+    static const double error[] = {0, 1e-2, 2e-5, 1e-6};  /* of the sum of |a b|, each of which is at most 1 */
+    for (int pieces = 1; pieces <= 3 && !dtype; pieces++) {
+        const int64_t sizes[] = {2}, a_steps[] = {n * n}, b_steps[] = {0};
+        const void *a = in(2 * n * n, -1, 1), *b = in(n * 40, -1, 1);
+        void *c = inout(2 * n * 40, -1, 1);
+        const double *before = was(c, 2 * n * 40);
+        const int status = tae_gemm_split(pieces, 1, sizes, a_steps, b_steps, n, 40, n, a, 1, n, b, 1, n, c, 2, 1);
+        for (int64_t i = 0; i < 2 * n * 40; i++) {
+            const int64_t column = i % 40, row = i / 40 % n, s = i / 40 / n;
+            double sum = before[i];
+            for (int64_t p = 0; p < n && status == TAE_DONE; p++)
+                sum += 2 * at(a, s * n * n + row + p * n) * at(b, p + column * n);
+            if (!(fabs(at(c, i) - sum) <= (1 + 2 * (double)n) * error[pieces])) complain("a product by pieces");
+        }
+        if (status != TAE_DONE && status != TAE_NOT_MINE) complain("refused");
+        finish();
+    }
+}
+
+static void reduce(int64_t outer, int64_t n, int64_t inner) {
+    const void *x = in(outer * n * inner, -1, 1);
+    void *sum = out(outer * inner), *least = out(outer * inner), *most = out(outer * inner);
+    int64_t *place = take(INT64, outer * inner);
+    done(tae_sum(dtype, outer, n, inner, x, sum));
+    if (n > 0) {
+        done(tae_extreme(0, dtype, outer, n, inner, x, most));
+        done(tae_extreme(1, dtype, outer, n, inner, x, least));
+        done(tae_arg_extreme(0, dtype, outer, n, inner, x, place));
+    }
+    for (int64_t i = 0; i < outer; i++)
+        for (int64_t j = 0; j < inner; j++) {
+            double total = 0, low = INFINITY, high = -INFINITY;
+            int64_t where = 0;
+            for (int64_t p = 0; p < n; p++) {
+                const double value = at(x, (i * n + p) * inner + j);
+                total += value;
+                low = fmin(low, value);
+                if (value > high) high = value, where = p;
+            }
+            near(sum, i * inner + j, total, 1 + (double)n / 2);
+            if (n == 0) continue;
+            near(most, i * inner + j, high, 0);
+            near(least, i * inner + j, low, 0);
+            if (place[i * inner + j] != where) complain("the place of the largest");
+        }
+    finish();
+}
+
+static void check_reductions(int64_t n) {
+    reduce(3, n, 1);
+    reduce(2, n, 5);
+    reduce(n, 3, 1);
+    reduce(2, 3, n);
+}
+
+enum { ROWS = 3 };
+
+static void check_softmax(int64_t n) {
+    const void *x = in(ROWS * n, -3, 3), *g = in(ROWS * n, -1, 1);
+    void *y = out(ROWS * n), *log_y = out(ROWS * n), *log_sum = out(ROWS), *dx = out(ROWS * n), *dlog = out(ROWS * n);
+    done(tae_softmax(dtype, ROWS, n, x, y));
+    done(tae_log_softmax(dtype, ROWS, n, x, log_y));
+    done(tae_logsumexp(dtype, ROWS, n, x, log_sum));
+    done(tae_softmax_backward(dtype, ROWS, n, g, y, dx));
+    done(tae_log_softmax_backward(dtype, ROWS, n, g, log_y, dlog));
+    for (int64_t r = 0; r < ROWS; r++) {
+        double total = 0, sum_g = 0, sum_gy = 0;
+        for (int64_t i = r * n; i < (r + 1) * n; i++) total += exp(at(x, i)), sum_g += at(g, i);
+        for (int64_t i = r * n; i < (r + 1) * n; i++) sum_gy += at(g, i) * exp(at(x, i)) / total;
+        if (n > 0) near(log_sum, r, log(total), 1);
+        else if (at(log_sum, r) != -INFINITY) complain("log of an empty sum");
+        for (int64_t i = r * n; i < (r + 1) * n; i++) {
+            const double right = exp(at(x, i)) / total;
+            near(y, i, right, 1);
+            near(log_y, i, log(right), 1);
+            near(dx, i, right * (at(g, i) - sum_gy), 1);
+            near(dlog, i, at(g, i) - right * sum_g, 1);
+        }
+    }
+    finish();
+}
+
+static void near_loss(double loss, double right, int64_t n) {
+    if (!(fabs(loss - right) <= (dtype ? 1e-12 : 1e-5) * (fabs(right) + 1 + (double)n))) complain("the loss");
+}
+
+static void check_losses(int64_t n) {
+    const double scale = 0.5;
+    double bce, kl, entropy, right = 0;
+    const void *x = in(n, -3, 3), *target = in(n, 0, 1);
+    void *g = out(n), *g_mu = out(n), *g_logvar = out(n);
+    done(tae_bce_with_logits(dtype, n, x, target, scale, &bce, g));
+    for (int64_t i = 0; i < n; i++) {
+        right += scale * (log1p(exp(at(x, i))) - at(x, i) * at(target, i));
+        near(g, i, scale * (sigmoid(at(x, i)) - at(target, i)), 1);
+    }
+    near_loss(bce, right, n);
+    done(tae_gaussian_kl(dtype, n, x, target, scale, &kl, g_mu, g_logvar));
+    right = 0;
+    for (int64_t i = 0; i < n; i++) {
+        right += scale * (at(x, i) * at(x, i) + exp(at(target, i)) - 1 - at(target, i)) / 2;
+        near(g_mu, i, scale * at(x, i), 1);
+        near(g_logvar, i, scale * (exp(at(target, i)) - 1) / 2, 1);
+    }
+    near_loss(kl, right, 5 * n);
+    if (n > 0) {
+        const void *logits = in(ROWS * n, -3, 3);
+        const int64_t *label = labels(ROWS, n);
+        void *g_logits = out(ROWS * n);
+        done(tae_cross_entropy(dtype, ROWS, n, logits, label, scale, &entropy, g_logits));
+        right = 0;
+        for (int64_t r = 0; r < ROWS; r++) {
+            double total = 0;
+            for (int64_t i = r * n; i < (r + 1) * n; i++) total += exp(at(logits, i));
+            right += scale * (log(total) - at(logits, r * n + label[r]));
+            for (int64_t i = 0; i < n; i++)
+                near(g_logits, r * n + i, scale * (exp(at(logits, r * n + i)) / total - (i == label[r])), 1);
+        }
+        near_loss(entropy, right, 3);
+    }
+    finish();
+}
+
+static void check_gather(int64_t n) {
+    enum { TABLE = 7 };
+    const void *x = in(TABLE * n, -1, 1);
+    const int64_t *index = labels(ROWS, TABLE);
+    unsigned char *pixels = take(BYTES, TABLE * n);
+    for (int64_t i = 0; i < TABLE * n; i++) pixels[i] = (unsigned char)uniform(0, 256);
+    fixed(pixels);
+    void *y = out(ROWS * n), *z = out(ROWS * n);
+    done(tae_gather(dtype, dtype, ROWS, n, TABLE, x, index, 2, y));
+    done(tae_gather(2, dtype, ROWS, n, TABLE, pixels, index, 2, z));
+    for (int64_t i = 0; i < ROWS * n; i++) {
+        near(y, i, 2 * at(x, index[i / n] * n + i % n), 0);
+        near(z, i, 2 * pixels[index[i / n] * n + i % n], 0);
+    }
+    finish();
+}
+
+static void check_sgd(int64_t n) {
+    for (int way = 0; way < 3; way++) {
+        const double lr = 0.1, momentum = way ? 0.9 : 0, decay = 0.01;
+        void *p = inout(n, -1, 1), *velocity = way ? inout(n, -1, 1) : NULL;
+        const void *g = in(n, -1, 1);
+        const double *p0 = was(p, n), *v0 = way ? was(velocity, n) : NULL;
+        done(tae_sgd(dtype, n, p, g, velocity, lr, momentum, way == 2, decay));
+        for (int64_t i = 0; i < n; i++) {
+            const double slope = at(g, i) + decay * p0[i], v = slope + (way ? momentum * v0[i] : 0);
+            if (way) near(velocity, i, v, 1);
+            near(p, i, p0[i] - lr * (way == 2 ? slope + momentum * v : v), 1);
+        }
+        finish();
+    }
+}
+
+static void check_adam(int64_t n) {
+    for (int decoupled = 0; decoupled < 2; decoupled++) {
+        const double lr = 0.1, beta1 = 0.9, beta2 = 0.99, eps = 1e-3, decay = 0.1;
+        const int step = 3;
+        void *p = inout(n, -1, 1), *m = inout(n, -1, 1), *v = inout(n, 0, 1);
+        const void *g = in(n, -1, 1);
+        const double *p0 = was(p, n), *m0 = was(m, n), *v0 = was(v, n);
+        done(tae_adam(dtype, n, p, g, m, v, lr, beta1, beta2, eps, decay, decoupled, step));
+        for (int64_t i = 0; i < n; i++) {
+            const double slope = at(g, i) + (decoupled ? 0 : decay * p0[i]);
+            const double m1 = beta1 * m0[i] + (1 - beta1) * slope, v1 = beta2 * v0[i] + (1 - beta2) * slope * slope;
+            const double size = sqrt(v1 / (1 - pow(beta2, step))) + eps;
+            near(m, i, m1, 1);
+            near(v, i, v1, 1);
+            near(p, i, p0[i] * (decoupled ? 1 - lr * decay : 1) - lr * m1 / (1 - pow(beta1, step)) / size, 1);
+        }
+        finish();
+    }
+}
+
+/* Word i of Philox4x32-10 (Salmon et al. 2011). */
+static uint32_t philox(uint64_t i, uint64_t key, uint64_t counter) {
+    const uint64_t block = i / 4;
+    uint32_t c[4] = {(uint32_t)block, (uint32_t)(block >> 32), (uint32_t)counter, (uint32_t)(counter >> 32)};
+    uint32_t k[2] = {(uint32_t)key, (uint32_t)(key >> 32)};
+    for (int round = 0; round < 10; round++) {
+        const uint64_t a = (uint64_t)c[0] * 0xd2511f53u, b = (uint64_t)c[2] * 0xcd9e8d57u;
+        c[0] = (uint32_t)(b >> 32) ^ c[1] ^ k[0];
+        c[1] = (uint32_t)b;
+        c[2] = (uint32_t)(a >> 32) ^ c[3] ^ k[1];
+        c[3] = (uint32_t)a;
+        k[0] += 0x9e3779b9u;
+        k[1] += 0xbb67ae85u;
+    }
+    return c[i % 4];
+}
+
+static double uniform_at(int64_t i, uint64_t key, uint64_t counter) {
+    const uint64_t j = (uint64_t)i;
+    if (!dtype) return (double)(philox(j, key, counter) >> 8) * 0x1p-24;
+    const double high = philox(2 * j, key, counter) >> 5, low = philox(2 * j + 1, key, counter) >> 6;
+    return (high * 0x1p26 + low) * 0x1p-53;
+}
+
+static void check_noise(int64_t n) {
+    const uint64_t key = 0x123456789abcdef0u, counter = 0xfedcba9876543210u;
+    const double p = 0.3;
+    void *flat = out(n), *normal = out(n), *chance = out(n);
+    done(tae_noise(0, dtype, n, key, counter, 0, flat));
+    done(tae_noise(1, dtype, n, key, counter, 0, normal));
+    done(tae_noise(2, dtype, n, key, counter, p, chance));
+    for (int64_t i = 0; i < n; i++) {
+        const double u = uniform_at(i, key, counter), v = uniform_at(i ^ 1, key, counter);
+        near(flat, i, u, 0);
+        near(chance, i, u < p, 0);
+        const double radius = sqrt(-2 * log(1 - (i & 1 ? v : u))), turn = 2 * M_PI * (i & 1 ? u : v);
+        near(normal, i, radius * (i & 1 ? sin(turn) : cos(turn)), 1);
+    }
+    finish();
+}
+
+/* Twice the n is 2^power times the work. */
+static const struct {
+    const char *name;
+    void (*check)(int64_t n);
+    int power;
+} checks[] = {
+    {"library", check_library, 0},
+    {"unary", check_unary, 1},
+    {"binary", check_binary, 1},
+    {"gemm", check_gemm, 3},
+    {"gemm at the edges", check_gemm_edges, 1},
+    {"gemm_stack", check_gemm_stack, 1},
+    {"gemm_split", check_gemm_split, 2},
+    {"reductions", check_reductions, 1},
+    {"softmax", check_softmax, 1},
+    {"losses", check_losses, 1},
+    {"gather", check_gather, 1},
+    {"sgd", check_sgd, 1},
+    {"adam", check_adam, 1},
+    {"noise", check_noise, 1},
+};
+enum { CHECKS = sizeof checks / sizeof *checks };
+
+static void run(int which, int of_dtype, int64_t n) {
+    name = checks[which].name;
+    dtype = of_dtype;
+    size = n;
+    wrong = 0;
+    state = (uint32_t)n + 1;
+    checks[which].check(n);
+}
+
+/* ---- four callers at once ---------------------------------------------------------------------------------------- */
+
+static int running;
+static void *caller(void *number) {
+    const int64_t sizes[] = {5, 33, 131};  /* of which the last is a product for more than one thread */
+    for (int s = 0; s < 3; s++)
+        for (int i = 0; i < CHECKS; i++) run((i + 3 * (int)(intptr_t)number) % CHECKS, s & 1, sizes[s]);
+    __atomic_sub_fetch(&running, 1, __ATOMIC_SEQ_CST);
+    return NULL;
+}
+
+static void callers(void) {
+    pthread_t thread[4];
+    running = 4;
+    for (intptr_t i = 0; i < 4; i++) pthread_create(&thread[i], NULL, caller, (void *)i);
+    for (int n = 1; __atomic_load_n(&running, __ATOMIC_SEQ_CST); n = n % 4 + 1) {
+        tae_set_threads(n);
+        usleep(2000);
+    }
+    for (int i = 0; i < 4; i++) pthread_join(thread[i], NULL);
+    tae_set_threads(1);
+}
+
+/* ---- work -------------------------------------------------------------------------------------------------------- */
+
+#ifdef WORK
+static int64_t blocks;
+void __sanitizer_cov_trace_pc(void);
+void __sanitizer_cov_trace_pc(void) { blocks++; }
+
+static void work(void) {
+    for (int i = 0; i < CHECKS; i++)
+        for (int of_dtype = 0; of_dtype < 2; of_dtype++) {
+            const int64_t n = checks[i].power > 1 ? 192 : 4096;
+            int64_t counted[2];
+            for (int doubled = 0; doubled < 2; doubled++) {
+                blocks = 0;
+                run(i, of_dtype, n << doubled);
+                counted[doubled] = blocks;
+            }
+            const double growth = (double)counted[1] / (double)counted[0] / (double)(1 << checks[i].power);
+            printf("%s %s %s: %lld blocks at %d, grows %.2f of what it should\n", tae_isa(), name,
+                   of_dtype ? "f64" : "f32", (long long)counted[0], (int)n, growth);
+            if (!(growth > 0.8 && growth < 1.2)) complain("work does not grow as it should");
+        }
+}
+#endif
+
+int main(void) {
+    const int64_t primes[] = {37, 61, 67, 127, 131, 257, 521};
+    for (int isa = 0; tae_isa_name(isa); isa++) {
+        if (tae_use_isa(tae_isa_name(isa)) != TAE_DONE) continue;
+#ifdef WORK
+        (void)primes, (void)callers;
+        work();
+#else
+        for (int of_dtype = 0; of_dtype < 2; of_dtype++)
+            for (int i = 0; i < CHECKS; i++) {
+                for (int64_t n = 0; n <= 33; n++) run(i, of_dtype, n);
+                for (size_t p = 0; p < sizeof primes / sizeof *primes; p++)
+                    if (checks[i].power < 2 || primes[p] < 200) run(i, of_dtype, primes[p]);
+            }
+        callers();
+#endif
+        printf("%s: %s\n", tae_isa(), failures ? "wrong" : "ok");
+    }
+    return failures != 0;
+}
