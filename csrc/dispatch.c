@@ -183,13 +183,22 @@ typedef struct {
     const tae_kernels *kernel;
     gemm_call whole;
     int64_t itemsize, rows, columns, down, across, items, items_of_task;
-    int axes;
+    int axes, pieces;  /* none, or of isa_amx.c */
     const int64_t *sizes, *a_steps, *b_steps;
 } gemm_job;
 
 void *tae_scratch(void) {
     static THREAD_LOCAL ALIGNED(64) unsigned char scratch[SCRATCH_BYTES];
     return scratch;
+}
+
+/* How many elements of A and B lie between the first product of a stack and this one. */
+static void find_item(const gemm_job *job, int64_t item, int64_t *a, int64_t *b) {
+    *a = *b = 0;
+    for (int axis = job->axes; axis-- > 0; item /= job->sizes[axis]) {
+        *a += item % job->sizes[axis] * job->a_steps[axis];
+        *b += item % job->sizes[axis] * job->b_steps[axis];
+    }
 }
 
 static void gemm_task(void *context, int64_t task) {
@@ -202,17 +211,20 @@ static void gemm_task(void *context, int64_t task) {
     const fp_mode mode = enter();
     for (int64_t item = first; item < end; item++) {
         gemm_call q = job->whole;
-        int64_t a = i * q.a_rs, b = j * q.b_cs, rest = item;
-        for (int axis = job->axes; axis-- > 0; rest /= job->sizes[axis]) {
-            a += rest % job->sizes[axis] * job->a_steps[axis];
-            b += rest % job->sizes[axis] * job->b_steps[axis];
-        }
-        q.a = (const char *)q.a + a * size;
-        q.b = (const char *)q.b + b * size;
+        int64_t a, b;
+        find_item(job, item, &a, &b);
+        q.a = (const char *)q.a + (a + i * q.a_rs) * size;
+        q.b = (const char *)q.b + (b + j * q.b_cs) * size;
         q.c = (char *)q.c + (item * q.m * q.n + i * q.c_rs + j) * size;
         if (q.bias) q.bias = (const char *)q.bias + j * size;
         if (q.m > job->rows) q.m = q.m - i < job->rows ? q.m - i : job->rows;
         if (q.n > job->columns) q.n = q.n - j < job->columns ? q.n - j : job->columns;
+#if TAE_TILES
+        if (job->pieces) {
+            tae_gemm_tiles(job->pieces, &q, scratch);
+            continue;
+        }
+#endif
         job->kernel->gemm(&q, scratch);
     }
     leave(mode);
@@ -270,9 +282,32 @@ int tae_gemm(int dtype, int64_t m, int64_t n, int64_t k,
     return gemm_run(&job);
 }
 
-int tae_gemm_stack(int dtype, int axes, const int64_t *sizes, const int64_t *a_steps, const int64_t *b_steps,
-                   int64_t m, int64_t n, int64_t k, const void *a, int64_t a_rs, int64_t a_cs,
-                   const void *b, int64_t b_rs, int64_t b_cs, void *c, double alpha, double beta) {
+/* Whether products by pieces are faster than by FMA, and as exact as they should be.  So many multiply-adds are the least
+ * that gained from AMX, in trials of another program. */
+#ifdef TAE_TILE_MODEL
+#define TILES_PAY 0
+#else
+#define TILES_PAY 5e6
+#endif
+static int splits_well(const gemm_job *job) {
+#if TAE_TILES
+    const gemm_call *q = &job->whole;
+    if ((double)q->m * (double)q->n * (double)q->k <= TILES_PAY || !tae_tiles()) return 0;
+    for (int64_t item = 0, a, b; item < job->items; item++) {
+        find_item(job, item, &a, &b);
+        if (!tae_tiles_fit(q->m, q->k, (const float *)q->a + a, q->a_rs, q->a_cs)) return 0;
+        if (!tae_tiles_fit(q->k, q->n, (const float *)q->b + b, q->b_rs, q->b_cs)) return 0;
+    }
+    return 1;
+#else
+    (void)job;
+    return 0;
+#endif
+}
+
+static int gemm_stack(int pieces, int dtype, int axes, const int64_t *sizes, const int64_t *a_steps,
+                      const int64_t *b_steps, int64_t m, int64_t n, int64_t k, const void *a, int64_t a_rs, int64_t a_cs,
+                      const void *b, int64_t b_rs, int64_t b_cs, void *c, double alpha, double beta) {
     int64_t items = 1;
     MINE(is_dtype(dtype));
     NEED(m >= 0 && n >= 0 && k >= 0 && axes >= 0 && axes <= 64 && (axes == 0 || (sizes && a_steps && b_steps)));
@@ -290,9 +325,23 @@ int tae_gemm_stack(int dtype, int axes, const int64_t *sizes, const int64_t *a_s
         .kernel = table()->of[dtype],
         .whole = {m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c, n, NULL, -1, 0, alpha, beta},
         .itemsize = dtype ? sizeof(double) : sizeof(float),
-        .items = items, .axes = axes, .sizes = sizes, .a_steps = a_steps, .b_steps = b_steps,
+        .items = items, .axes = axes, .pieces = pieces, .sizes = sizes, .a_steps = a_steps, .b_steps = b_steps,
     };
+    if (pieces) MINE(splits_well(&job));
     return gemm_run(&job);
+}
+
+int tae_gemm_stack(int dtype, int axes, const int64_t *sizes, const int64_t *a_steps, const int64_t *b_steps,
+                   int64_t m, int64_t n, int64_t k, const void *a, int64_t a_rs, int64_t a_cs,
+                   const void *b, int64_t b_rs, int64_t b_cs, void *c, double alpha, double beta) {
+    return gemm_stack(0, dtype, axes, sizes, a_steps, b_steps, m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c, alpha, beta);
+}
+
+int tae_gemm_split(int pieces, int axes, const int64_t *sizes, const int64_t *a_steps, const int64_t *b_steps,
+                   int64_t m, int64_t n, int64_t k, const void *a, int64_t a_rs, int64_t a_cs,
+                   const void *b, int64_t b_rs, int64_t b_cs, void *c, double alpha, double beta) {
+    NEED(pieces >= 1 && pieces <= 3);
+    return gemm_stack(pieces, 0, axes, sizes, a_steps, b_steps, m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c, alpha, beta);
 }
 
 /* ---- the other functions of tinyae.h ----------------------------------------------------------------------------- */

@@ -24,6 +24,13 @@
 #define TAE_NEON 0
 #endif
 
+/* AMX: compilers know it since gcc 11 and clang 12.  TAE_TILE_MODEL puts plain C in its place, for tests. */
+#if defined(TAE_TILE_MODEL) || (TAE_X86 && defined(__linux__) && (__GNUC__ >= 11 || __clang_major__ >= 12))
+#define TAE_TILES 1
+#else
+#define TAE_TILES 0
+#endif
+
 /* Hints that compilers spell differently.  IVDEP: no iteration reads what another one writes (`out == x` is fine),
  * so vectorise without a check for overlap.  UNROLL: completely, whatever the size. */
 #if defined(__clang__)
@@ -110,6 +117,14 @@ void *tae_scratch(void);
  * all of them.  A task sets its own floating-point mode. */
 typedef void tae_task(void *context, int64_t i);
 void tae_parallel(int64_t tasks, double cost, tae_task *task, void *context);
+
+#if TAE_TILES
+/* isa_amx.c: whether there is a unit that multiplies tiles, and we may use it; whether a matrix can be split into pieces;
+ * C = alpha A B + beta C by 1 to 3 of them, k > 0, bias and activation left out.  `scratch` is aligned to 64 bytes. */
+int tae_tiles(void);
+int tae_tiles_fit(int64_t rows, int64_t columns, const float *x, int64_t rs, int64_t cs);
+void tae_gemm_tiles(int pieces, const gemm_call *call, void *scratch);
+#endif
 
 /* The kernels of one ISA for one dtype.  dispatch.c has checked every argument and flushed subnormals before it calls;
  * the contracts are those of tinyae.h.  Arrays are void * so that float and double share one struct. */

@@ -84,6 +84,14 @@ int tae_gemm_stack(int dtype, int axes, const int64_t *sizes, const int64_t *a_s
                    int64_t m, int64_t n, int64_t k, const void *a, int64_t a_rs, int64_t a_cs,
                    const void *b, int64_t b_rs, int64_t b_cs, void *c, double alpha, double beta);
 
+/* The same in float32, each operand a sum of 1 to 3 pieces of 8 bits, where the processor has a unit for them (AMX) and
+ * that is faster.  3 pieces are as exact as float32; 2 err by some 4e-6, 1 by some 2e-3 of the sum of |a b|.
+ * TAE_NOT_MINE, and nothing is written, where it is no faster, and where A or B hold what pieces cannot: NaN, inf, or
+ * magnitudes outside 2^-55 .. 2^55 but zero. */
+int tae_gemm_split(int pieces, int axes, const int64_t *sizes, const int64_t *a_steps, const int64_t *b_steps,
+                   int64_t m, int64_t n, int64_t k, const void *a, int64_t a_rs, int64_t a_cs,
+                   const void *b, int64_t b_rs, int64_t b_cs, void *c, double alpha, double beta);
+
 /* out (outer, inner) = the sum of x (outer, n, inner) over its middle axis. */
 int tae_sum(int dtype, int64_t outer, int64_t n, int64_t inner, const void *x, void *out);
 

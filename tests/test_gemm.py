@@ -314,6 +314,28 @@ def test_subnormals_count_as_zero_and_the_callers_mode_comes_back(isa, dtype):
     assert tiny / dtype(2) != 0, "NumPy's own subnormals are gone: the mode was not restored"
 
 
+def test_precision_says_how_many_pieces_c_is_asked_for(monkeypatch):
+    """And where C takes it, there is no other product after it; which unit there is, is not up to Python."""
+    asked = []
+
+    class Lib:
+        def tae_gemm_split(self, pieces, *call):
+            asked.append(pieces)
+            return lib.tae_gemm_stack(0, *call)
+
+    monkeypatch.setattr(kernels.products, "lib", Lib())
+    matmul = kernels.FORWARD["matmul"]
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((2, 5, 7), (2, 7, 9)))
+    for precision, pieces in (("highest", 3), ("high", 2), ("medium", 1)):
+        np.testing.assert_allclose(matmul(a, b, precision), a @ b, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(matmul(a[0], b[0, :, ::2], precision), a[0] @ b[0, :, ::2], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(matmul(a, b[0], precision), a @ b[0], rtol=1e-5, atol=1e-5)
+        assert asked == [pieces] * 3
+        asked.clear()
+    assert matmul(a, b, "low") is None
+
+
 def before_a_wall(x, keep):
     """A copy of x that ends where readable memory ends; the next byte kills the process. keep holds it in memory."""
     page = mmap.PAGESIZE

@@ -8,6 +8,7 @@ import pytest
 from cases.linalg import PRODUCTS
 
 from tinyae import Tensor, grad, gradcheck, ops
+from tinyae.engine import OPS
 from tinyae.errors import DtypeError, MatrixError, ShapeError
 
 
@@ -42,6 +43,34 @@ def test_gradient_of_a_product_of_each_kind(shapes):
     """Vectors, matrices, stacks of both, on either side."""
     rng = np.random.default_rng(0)
     gradcheck(ops.matmul, *map(rng.standard_normal, shapes), order=2, directions=1)
+
+
+@pytest.mark.parametrize("precision, error", [("highest", 1e-6), ("high", 1e-5), ("medium", 5e-3)])
+def test_precision_bounds_the_error_and_its_gradients_too(monkeypatch, rng, precision, error):
+    a, b, g = (rng.standard_normal(shape).astype(np.float32) for shape in ((200, 300), (300, 150), (200, 150)))
+    exact = a.astype(np.float64) @ b
+    assert np.abs(ops.matmul(a, b, precision=precision) - exact).max() < error * np.abs(exact).max()
+    stack = ops.matmul(a.reshape(2, 100, 300), np.stack([b, b]), precision=precision)
+    assert np.abs(stack.reshape(200, 150) - exact).max() < error * np.abs(exact).max()
+    asked = []
+    product = OPS["matmul"]
+    run = product.kernel or product.definition
+    monkeypatch.setattr(product, "kernel", lambda *x, **s: asked.append(s["precision"]) or run(*x, **s))
+    x, y = leaf(a), leaf(b)
+    ops.matmul(x, y, precision=precision).backward(g)
+    assert asked == [precision] * 3
+    assert np.abs(x.grad.data - g @ b.T).max() < 2 * error * np.abs(g @ b.T).max()
+
+
+def test_without_a_precision_and_where_pieces_cannot_hold_an_operand_the_bits_are_the_same(rng):
+    a, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((200, 300), (300, 150)))
+    assert ops.matmul(a, b, precision=None).tobytes() == (Tensor(a) @ b).data.tobytes()
+    for odd in (np.nan, np.inf, 1e20, 1e-20):
+        a[3, 5] = odd
+        for precision in ("highest", "high", "medium"):
+            np.testing.assert_array_equal(ops.matmul(a, b, precision=precision), ops.matmul(a, b))
+    a, b = np.ones((200, 300)), rng.standard_normal((300, 150))
+    assert ops.matmul(a, b, precision="medium").tobytes() == ops.matmul(a, b).tobytes()
 
 
 @pytest.mark.parametrize("shapes", [((3,), (4,)), ((2, 3), (4,)), ((2, 1, 3), (5, 0)), ((1,), (5, 4))])

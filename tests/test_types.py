@@ -235,7 +235,7 @@ tinyae\.formats\.(Array|Path)
 tinyae\.nn\.activations\.ActivationName
 tinyae\.nn\.init\.Init
 tinyae\.nn\.losses\.Reduction
-tinyae\.ops\.(Array|Axis|Number|Padding|Sizes|TensorLike)
+tinyae\.ops\.(Array|Axis|Number|Padding|Precision|Sizes|TensorLike)
 tinyae\.optim\.base\.Parameters
 tinyae\.optim\.rules\.OptimizerName
 tinyae\.transforms\.Function

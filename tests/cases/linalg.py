@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinyae.errors import MatrixError, ShapeError
+from tinyae.errors import MatrixError, SettingError, ShapeError
 
 from .arrays import laid_out, row_into, shapes, values
 
@@ -27,7 +27,8 @@ PRODUCTS = [
 def matmul_row(draw):
     some = hnp.mutually_broadcastable_shapes(signature="(m?,k),(k,n?)->(m?,n?)", max_dims=2, max_side=4, min_side=0)
     drawn = draw(st.one_of(st.sampled_from(PRODUCTS), some.map(lambda s: s.input_shapes)))
-    return [laid_out(draw, values(draw, shape)) for shape in drawn], {}
+    precision = draw(st.sampled_from([None, "highest", "high", "medium"]))  # in float64 all the same
+    return [laid_out(draw, values(draw, shape)) for shape in drawn], {"precision": precision}
 
 
 @row
@@ -67,7 +68,7 @@ def logdet_row(draw):
 # -- the same, number by number -------------------------------------------------------------------------------------
 
 
-def _matmul(a, b):
+def _matmul(a, b, *, precision=None):
     rows, columns = (a if a.ndim > 1 else a[None]), (b if b.ndim > 1 else b[:, None])
     y = (rows[..., :, :, None] * columns[..., None, :, :]).sum(-2)
     y = y if b.ndim > 1 else y[..., 0]
@@ -133,7 +134,7 @@ def _torch_solve(torch, a, b):
 
 
 TORCH |= {
-    "matmul": lambda torch, a, b: torch.matmul(a, b),
+    "matmul": lambda torch, a, b, *, precision: torch.matmul(a, b),
     "linear": lambda torch, x, weight, bias: torch.nn.functional.linear(x, weight.mT, bias),
     "solve": _torch_solve,
     "cholesky": lambda torch, a: torch.linalg.cholesky(a),
@@ -143,6 +144,7 @@ TORCH |= {
 x23, x45, x25, v3 = np.ones((2, 3)), np.ones((4, 5)), np.ones((2, 5)), np.ones(3)
 BAD = [
     (ShapeError, "matmul", (x23, x45), {}),
+    (SettingError, "matmul", (x23, x23.T), {"precision": "low"}),
     (ShapeError, "matmul", (x23, np.ones((1, 5))), {}),
     (ShapeError, "matmul", (x23, x25), {}),
     (ShapeError, "matmul", (v3, x45), {}),

@@ -33,7 +33,10 @@ def rows(x):
     return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-def stack(a, b):
+PIECES = {"highest": 3, "high": 2, "medium": 1}  # of 8 bits, by precision
+
+
+def stack(a, b, precision=None):
     """a @ b with stacks of matrices on both sides, whose leading axes broadcast."""
     code = dtype_code(a.dtype)
     if code is None or dtype_code(b.dtype) != code:
@@ -48,23 +51,30 @@ def stack(a, b):
     a, (*a_steps, a_rs, a_cs) = strided(a, itemsize)
     b, (*b_steps, b_rs, b_cs) = strided(b, itemsize)
     sizes = len(leading), leading, a_steps, b_steps, m, n, k
-    return None if lib.tae_gemm_stack(code, *sizes, a, a_rs, a_cs, b, b_rs, b_cs, address(c), 1.0, 0.0) else c
+    call = *sizes, a, a_rs, a_cs, b, b_rs, b_cs, address(c), 1.0, 0.0
+    if precision is not None and code == 0 and lib.tae_gemm_split(PIECES[precision], *call) == 0:
+        return c
+    return None if lib.tae_gemm_stack(code, *call) else c
 
 
-def matmul(a, b):
+def matmul(a, b, precision=None):
     if a.__class__ is not ndarray or b.__class__ is not ndarray:
         return None
+    if precision is not None and precision not in PIECES:
+        return None
     if a.ndim == 2 and b.ndim == 2:
-        return product(a, b) if a.shape[1] == b.shape[0] else None
+        if a.shape[1] != b.shape[0]:
+            return None
+        return product(a, b) if precision is None else stack(a, b, precision)
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         return None
     if b.ndim > 2:
         try:
-            c = stack(a if a.ndim > 1 else a[None], b)
+            c = stack(a if a.ndim > 1 else a[None], b, precision)
         except ValueError:  # leading axes that do not broadcast: the definition says so
             return None
         return c if c is None or a.ndim > 1 else c[..., 0, :]
-    c = product(rows(a), b if b.ndim == 2 else b[:, None])
+    c = matmul(rows(a), b if b.ndim == 2 else b[:, None], precision)
     return c if c is None else c.reshape(a.shape[:-1] + b.shape[1:])
 
 
