@@ -574,6 +574,7 @@ static void work(void) {
                 run(i, of_dtype, n << doubled);
                 counted[doubled] = blocks;
             }
+            if (counted[0] == 0) continue;  /* no such dtype */
             const double growth = (double)counted[1] / (double)counted[0] / (double)(1 << checks[i].power);
             printf("%s %s %s: %lld blocks at %d, grows %.2f of what it should\n", tae_isa(), name,
                    of_dtype ? "f64" : "f32", (long long)counted[0], (int)n, growth);
