@@ -150,6 +150,10 @@ static void check_library(int64_t n) {
         complain("what it says of instruction sets");
     if (!tae_compiler()[0] || tae_threads() < 1 || tae_set_threads((int)-n) != TAE_BAD_ARGUMENT)
         complain("what it says of itself");
+    for (int i = 0; i < tae_chain_ops(); i++)
+        if (!tae_chain_name(i)) complain("a chain's op without a name");
+    for (int i = 0; tae_rule_name(i); i++)
+        if (tae_rule_slots(i) < 0 || tae_rule_numbers(i) < 0) complain("a rule without slots and numbers");
 }
 
 static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
@@ -502,6 +506,28 @@ static void check_noise(int64_t n) {
     finish();
 }
 
+/* A plan of two instructions: y = 2, then its sum.  test_plan*.py asks for all the others. */
+static void check_plan(int64_t n) {
+    void *y = out(n), *sum = out(1);
+    double losses[2] = {0, 0};
+    tae_buffer memory[] = {{y, n * (int64_t)sizes_of[dtype], 1}, {sum, (int64_t)sizes_of[dtype], 1}};
+    tae_instruction steps[] = {
+        {.kind = TAE_FILL, .dtype = dtype, .fill = {n, 2, {0, 0}}},
+        {.kind = TAE_REDUCE, .dtype = dtype, .reduce = {TAE_REDUCE_SUM, 1, n, 1, {0, 0}, {1, 0}}},
+    };
+    tae_plan plan = {.buffers = 2, .instructions = 2, .buffer = memory, .instruction = steps};
+    if (tae_plan_prepare(&plan) != -1) complain("a plan is refused");
+    plan.scratch = aligned_alloc(64, (size_t)plan.scratch_bytes + 64 - (size_t)plan.scratch_bytes % 64);
+    if (tae_plan_run(&plan, 0, 2) != -1) complain("a plan did not run");
+    for (int64_t i = 0; i < n; i++) near(y, i, 2, 0);
+    near(sum, 0, 2 * (double)n, 0);
+    const tae_loss loss = {dtype, {1, 0}, losses};
+    if (tae_plan_epoch(&plan, 2, 0, NULL, 1, &loss) != -1) complain("an epoch did not run");
+    if (losses[0] != 2 * (double)n || losses[1] != losses[0]) complain("an epoch's losses");
+    free(plan.scratch);
+    finish();
+}
+
 /* Twice the n is 2^power times the work. */
 static const struct {
     const char *name;
@@ -522,6 +548,7 @@ static const struct {
     {"sgd", check_sgd, 1},
     {"adam", check_adam, 1},
     {"noise", check_noise, 1},
+    {"plan", check_plan, 1},
 };
 enum { CHECKS = sizeof checks / sizeof *checks };
 
