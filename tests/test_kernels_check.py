@@ -104,6 +104,7 @@ def test_work_grows_as_it_should(tmp_path):
     """Counted in basic blocks that the library runs through, not in seconds."""
     if shutil.which("gcc") is None:
         pytest.skip("this platform lacks gcc")
-    library = compiled(tmp_path, "gcc", ["-O1", "-fsanitize-coverage=trace-pc", "-DTAE_TILE_MODEL"], *sorted(CSRC.glob("*.c")))
+    flags = ["-O1", "-fsanitize-coverage=trace-pc", "-DTAE_TILE_MODEL"]
+    library = compiled(tmp_path, "gcc", flags, *sorted(CSRC.glob("*.c")))
     check = compiled(tmp_path, "gcc", ["-O1", "-DWORK"], HERE / "kernels_check.c")
     ends_well(linked(tmp_path / "work", "gcc", [], library + check))
