@@ -225,6 +225,7 @@ class Plan:
             cell.name = names.get(cell.var, cell.name)
         self.updates = list(dict.fromkeys(i.op.optimizer for i in program.instructions if isinstance(i.op, Update)))
         self.frozen = [not cell.var.requires_grad for cell in program.cells]
+        self.vars = [cell.var for cell in program.cells]
         self.slots = [optimizer.state for optimizer in self.updates]
         self.settings = self._settings()
         self.changes = Module.changes
@@ -259,8 +260,12 @@ class Plan:
         return self._outputs(self.run(arrays))
 
     def _outputs(self, values):
-        written(*(cell.var for cell in self.program.cells))
-        return self.nest(map(Tensor, values))
+        for var in self.vars:
+            if var._writes is not None:  # somebody keeps it for a walk back
+                written(var)
+        if self.nested is _TENSOR:
+            return _wrap(Tensor, values[0], None, None)
+        return self.nest([_wrap(Tensor, value, None, None) for value in values])
 
     def nest(self, values):
         """Values in the nest that the step returns."""

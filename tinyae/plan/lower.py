@@ -302,7 +302,7 @@ class _Lowering:
     def _is_product(self, i, flat=False):
         """Whether it is one product of two matrices."""
         shapes = [v.shape for v in i.operands[:2]]
-        return len(shapes[1]) == 2 and len(shapes[0]) >= 2 and i.settings.get("precision", "highest") == "highest"
+        return len(shapes[1]) == 2 and len(shapes[0]) >= 2 and i.settings.get("precision") is None
 
     def _do_linear(self, node):
         x, w, b = node.instruction.operands
@@ -313,7 +313,7 @@ class _Lowering:
         a, b = (self.ref(x) for x in i.operands)
         if self._is_product(i):
             return self._product(node, self.as_matrix(a), b, None)
-        if len(a.shape) < 2 or len(b.shape) < 3 or i.settings.get("precision", "highest") != "highest":
+        if len(a.shape) < 2 or len(b.shape) < 3 or i.settings.get("precision") is not None:
             return False
         leading = i.result.shape[:-2]
         a, b = (x.spread((*leading, *x.shape[-2:])) for x in (a, b))

@@ -52,6 +52,10 @@ class Machine:
         self.code = Executor([self._buffer(root) for root in lowered.roots], instructions, lowered.arena)
         self.expected = {generator: None for generator in program.generators}
         self.settings = [None] * len(self.updates)
+        self.outputs = []  # views made once, where they can be
+        for ref, value in zip(lowered.outputs, program.outputs):
+            fixed = ref.root.kind != "input" and ref.root.dtype == value.dtype
+            self.outputs.append(self.array(ref, None, ()) if fixed else (ref, value.dtype))
 
     # -- encoding ---------------------------------------------------------------------------------------------------
 
@@ -103,16 +107,15 @@ class Machine:
     def run(self, arrays):
         """One step; returns the outputs as new arrays."""
         starts = self._prepare()
-        arrays = [np.ascontiguousarray(a) for a in arrays]
+        arrays = [a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in arrays]
         inputs = {n: arrays[root.input] for n, root in self.inputs}
         for segment in self.segments:
-            if isinstance(segment, list):
+            if segment.__class__ is list:
                 self.code.run(inputs, *segment)
             else:
                 self._on_host(segment, arrays, starts)
         self._finish(starts, 1)
-        return [self.array(ref, value.dtype, arrays).copy()
-                for ref, value in zip(self.lowered.outputs, self.program.outputs)]  # fmt: skip
+        return [self.array(*view, arrays).copy() if view.__class__ is tuple else view.copy() for view in self.outputs]
 
     def epoch(self, steps, sources, index):
         """So many steps in one call of C, each on the next rows of index; returns the outputs, (steps,) each."""
@@ -157,7 +160,7 @@ class Machine:
 
     def _prepare(self):
         """Tell C what may have changed since the last run; returns {generator: its counter}."""
-        starts = {generator: generator.counter for generator in self.program.generators}
+        starts = {generator: generator.counter for generator in self.expected}
         for generator, counter in starts.items():
             if self.expected[generator] != counter:
                 for number, item in self.noise:
