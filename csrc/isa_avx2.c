@@ -24,6 +24,8 @@
 #define VMAX_f64(a, b) _mm256_max_pd(a, b)
 #define VSQRT_f32(a) _mm256_sqrt_ps(a)
 #define VSQRT_f64(a) _mm256_sqrt_pd(a)
+#define ENTRIES 8
+#define VENTRY_f32(table, i) _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), (__m256i)(i))
 #define VMASK_f32 __m256
 #define VMASK_f64 __m256d
 #define VLESS_f32(a, b) _mm256_cmp_ps(a, b, _CMP_LT_OQ)

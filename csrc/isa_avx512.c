@@ -26,6 +26,8 @@
 #define VSQRT_f64(a) _mm512_sqrt_pd(a)
 #define VSCALE_f32(x, n) _mm512_scalef_ps(x, n)
 #define VSCALE_f64(x, n) _mm512_scalef_pd(x, n)
+#define ENTRIES 16
+#define VENTRY_f32(table, i) _mm512_permutexvar_ps((__m512i)(i), _mm512_loadu_ps(table))
 #define VMASK_f32 __mmask16
 #define VMASK_f64 __mmask8
 #define VLESS_f32(a, b) _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)
