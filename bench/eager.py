@@ -120,8 +120,7 @@ def _show(title, rows):
     print(f"{title}\n")
     cells = []
     for row in rows:
-        others = [r["median_us"] for r in rows if r["peer"] not in ("control", row["peer"])]
-        best = f"{min(others) / row['median_us']:.2f}" if others and row["peer"] != "control" else "-"
+        best = "-" if row["peer"] == "control" else runner.vs_best(row, rows)
         cells.append([row["peer"], f"{row['median_us']:,.2f}", f"{row['q1_us']:,.2f} - {row['q3_us']:,.2f}", best])
     runner.print_table(["peer", "median us", "quartiles", "vs best"], cells)
     print()

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from bench import Failed, Refused, Unavailable
-from bench.peers import PEERS, Peer
+from bench.peers import PEERS, Peer, family
 
 ROOT = Path(__file__).resolve().parents[1]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -163,6 +163,25 @@ def alive(task, peers, threads, **settings):
         yield processes, control
 
 
+def of_all(processes, left_out, call):
+    """{process: call(process)} of those that can; the others end, and left_out gets {peer: why}.
+
+    Raises Refused if there is nobody.
+    """
+    results = {}
+    for process in processes:
+        progress(f"{process.label}: some steps to compare")
+        try:
+            results[process] = call(process)
+        except Unavailable as problem:
+            left_out[process.peer] = str(problem)
+            process.close()
+    progress("")
+    if not results:
+        raise Refused("\n".join(["nobody is left to time.", *(f"{peer}: {why}" for peer, why in left_out.items())]))
+    return results
+
+
 # -- time -----------------------------------------------------------------------------------------------------------
 
 
@@ -177,14 +196,15 @@ def timed(step, steps, warm_up=2):
     return [(b - a) / 1e3 for a, b in itertools.pairwise(marks)]
 
 
-def in_turn(processes, control, title, rounds=30, seconds=0.05, limit=40):
+def in_turn(processes, control, title, rounds=30, seconds=0.05, limit=40, steps=None):
     """{process: (q1, median, q3)} in microseconds, from rounds in which each, the control too, takes one `Task.turn`.
 
     Peers take the same number of steps, hence the same path through training; the slowest needs about ``seconds`` a
-    turn. There are fewer rounds, but five or more, if all of them would take longer than ``limit`` seconds.
+    turn, or takes ``steps``. There are fewer rounds, but five or more, if all of them would take longer than ``limit``
+    seconds.
     """
-    usual = {process: np.median(process.call("turn", 3)) for process in processes}
-    steps = dict.fromkeys(processes, int(np.clip(seconds * 1e6 / max(usual.values()), 2, 50)))
+    usual = {process: np.median(process.call("turn", steps or 3)) for process in processes}
+    steps = dict.fromkeys(processes, steps or int(np.clip(seconds * 1e6 / max(usual.values()), 2, 50)))
     one_round = sum(usual.values()) * (max(steps.values()) + 2) / 1e6
     rounds = min(rounds, max(5, int(limit / one_round)))
     steps[control] = int(np.clip(seconds * 1e6 / np.median(control.call("turn", 3)), 2, 50))
@@ -264,10 +284,16 @@ def print_table(header, rows):
         print("  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))]).rstrip())
 
 
+def vs_best(row, rows):
+    """The time of the fastest peer of another library / this row's, as text; a library is all of a family's peers."""
+    others = [other["median_us"] for other in rows if family(other["peer"]) not in ("control", family(row["peer"]))]
+    return f"{min(others) / row['median_us']:.2f}" if others else "-"
+
+
 def print_noise(rows, quick):
     """What the last column means, and how far the rows can be trusted: the control's spread is the run's own."""
     noise = max((row["q3_us"] - row["q1_us"]) / row["median_us"] for row in rows if row["peer"] == "control")
-    print("vs best  time of the fastest other peer / this peer's time: above 1 is faster than all others")
+    print("vs best  time of the fastest other library / this peer's time: above 1 is faster than all of them")
     print(f"control  a fixed NumPy loop: that its quartiles differ by up to {noise:.0%} is this run's noise")
     if noise > NOISY:
         print("The machine was busy with something else: no number above means much. Repeat the run.")

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import Failed, Refused, Unavailable, plot, runner
+from bench import Failed, Unavailable, plot, runner
 from bench.cases import CASES
-from bench.peers import family
 
 CHECKED = 20  # steps
 LOSS_TOLERANCE = 1e-4  # relative
@@ -127,23 +126,14 @@ def _head(header, options, processes):
 def _agree(processes, problem, folder, left_out):
     """{process: its loss after the last checked step} of those that can; the others' reasons go to left_out.
 
-    Raises Failed, naming everyone who differs from the reference, or Refused if there is nobody.
+    Raises Failed, naming everyone who differs from the reference.
     """
-    losses, ends = {}, {}
-    for i, process in enumerate(processes):
-        file = Path(folder, f"end{i}.npz")
-        runner.progress(f"{process.label}: {CHECKED} steps to compare")
-        try:
-            losses[process] = process.call("check", str(file))
-        except Unavailable as problem_:
-            left_out[process.peer] = str(problem_)
-            process.close()
-            continue
-        with np.load(file) as arrays:
+    files = {process: Path(folder, f"end{i}.npz") for i, process in enumerate(processes)}
+    losses = runner.of_all(processes, left_out, lambda process: process.call("check", str(files[process])))
+    ends = {}
+    for process in losses:
+        with np.load(files[process]) as arrays:
             ends[process] = [arrays[name] for name in arrays.files]
-    runner.progress("")
-    if not losses:
-        raise Refused("\n".join(["nobody is left to time.", *(f"{peer}: {why}" for peer, why in left_out.items())]))
     reference = next((process for process in losses if process.peer == "numpy"), next(iter(losses)))
     start = [problem[name] for name in problem if name.startswith("w")]
     wrong = []
@@ -174,8 +164,7 @@ def _show(name, batch, rows, header):
         spread = f"{runner.microseconds(row['q1_us'])} - {runner.microseconds(row['q3_us'])}"
         cell = [row["peer"], str(row["threads"]), runner.microseconds(row["median_us"]), spread, "", "", ""]
         if row["peer"] != "control":
-            others = [r["median_us"] for r in rows if family(r["peer"]) not in ("control", family(row["peer"]))]
-            cell[4] = f"{min(others) / row['median_us']:.2f}" if others else "-"
+            cell[4] = runner.vs_best(row, rows)
             cell[5] = f"{row['median_us'] / bound:,.1f}"
             cell[6] = "-" if row["rss_mb"] is None else f"{row['rss_mb']:.0f}"
         cells.append(cell)

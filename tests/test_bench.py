@@ -54,7 +54,7 @@ def pretend(root, **modules):
     """A package tinyae that is found before the installed one; returns what to put on PYTHONPATH."""
     package = root / "elsewhere" / "tinyae"
     package.mkdir(parents=True)
-    for name in ("__init__", "kernels", "nn", "ops", "optim"):
+    for name in ("__init__", "data", "kernels", "nn", "ops", "optim"):
         (package / f"{name}.py").write_text(modules.get(name.strip("_"), ""))
     return package.parent
 
@@ -105,6 +105,77 @@ def test_the_picture_is_drawn(root):
     done = tiny(root, "--peers", "numpy", "--plot", "out.png", cases="f")
     assert done.returncode == 0, done.stderr
     assert (root / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_epochs_are_compared_and_timed(root):
+    arguments = ["epoch", "--quick", "--rows", 300, "--threads", 1, "--peers", "tinyae-numpy,numpy", "--json", "e.json"]
+    done = bench(root, *arguments)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((root / "e.json").read_text())["rows"]
+    assert [row["peer"] for row in rows] == ["tinyae-numpy", "numpy", "control"]
+    assert rows[0]["loss"] == pytest.approx(rows[1]["loss"], rel=1e-4)
+    assert all(0 < row["q1_us"] <= row["median_us"] <= row["q3_us"] for row in rows)
+    spoil(root, "peers/numpy.py", "    order = rng.permutation(len(X))\n", "    order = np.arange(len(X))\n")
+    done = bench(root, *arguments)
+    assert done.returncode == 1 and "median" not in done.stdout
+    assert "tinyae-numpy (1 thread) disagrees with numpy (1 thread): the first epoch's loss is" in done.stderr
+
+
+def test_scale_measures_rows_batches_and_widths(root):
+    spoil(root, "scale.py", "(500, (8, 64), (8, 64))", "(100, (64,), (8,))")
+    done = bench(root, "scale", "--quick", "--rows", "50,200,3000", "--peers", "tinyae-numpy", "--json", "s.json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((root / "s.json").read_text())["rows"]
+    assert [row["case"] for row in rows] == [
+        "rows 50", "rows 50 mapped", "rows 200", "rows 200 mapped", "batch 64", "width 8"]  # fmt: skip
+    assert all(0 < row["q1_us"] <= row["median_us"] <= row["q3_us"] for row in rows)
+    if sys.platform == "linux":
+        assert all(0 < row["anonymous_mb"] < 100 for row in rows)
+        assert "MB beyond the data (aim: below 300)" in done.stdout
+
+
+def test_scale_leaves_out_what_does_not_fit(root):
+    code = (
+        "import collections, shutil\nfrom bench import scale\n"
+        "shutil.disk_usage = lambda folder: collections.namedtuple('Usage', 'free')(10 * 4 * 784 * 2)\n"
+        "print(scale._affordable([5, 10, 11, 12], '.'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout == "([5, 10], 'left out: 11, 12 rows: more than half of the 0.0 GiB of free disk')\n"
+
+
+def test_import_measures_fresh_processes(root):
+    done = bench(root, "import", "--quick", "--libraries", "numpy,tinyae", "--json", "i.json", path=root)
+    assert done.returncode == 0, done.stderr
+    rows = {row["peer"]: row for row in json.loads((root / "i.json").read_text())["rows"]}
+    assert set(rows) == {"numpy", "tinyae"}
+    assert all(0 < row["q1_us"] <= row["median_us"] <= row["q3_us"] and row["disk_mb"] > 0 for row in rows.values())
+    done = bench(root, "import", "--quick", "--libraries", "tinyae", path=pretend(root, init="raise OSError('broken')"))
+    assert done.returncode == 1 and "import tinyae: OSError: broken" in done.stderr
+
+
+def test_compare_matches_rows_and_tells_noise(root):
+    def write(name, *rows):
+        names = ("case", "batch", "peer", "threads", "q1_us", "median_us", "q3_us")
+        written = {"benchmark": "train", "rows": [dict(zip(names, row)) for row in rows]}
+        (root / name).write_text(json.dumps(written))
+
+    write("a.json", ("a", 32, "x", 1, 90, 100, 110), ("a", 32, "y", 1, 90, 100, 110), ("a", 32, "z", 1, 9, 10, 11))
+    write("b.json", ("a", 32, "y", 1, 70, 80, 89), ("a", 32, "x", 1, 111, 125, 130), ("a", 32, "z", 2, 9, 10, 11))
+    done = bench(root, "compare", "a.json", "b.json")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["a", "32", "x", "1", "100", "125", "1.25", "slower"] in lines
+    assert ["a", "32", "y", "1", "100", "80.0", "0.80", "faster"] in lines
+    assert "only in a.json: a 32 z 1\nonly in b.json: a 32 z 2\n" in done.stdout
+    write("c.json", ("a", 32, "x", 1, 105, 115, 120))
+    assert "slower" not in bench(root, "compare", "a.json", "c.json").stdout.partition("\nfaster")[0]
+    write("d.json", ("b", 32, "x", 1, 1, 1, 1))
+    done = bench(root, "compare", "a.json", "d.json")
+    assert done.returncode == 2 and "no row in common" in done.stderr
+    (root / "e.json").write_text("[]")
+    done = bench(root, "compare", "a.json", "e.json")
+    assert done.returncode == 2 and "e.json is not what --json wrote" in done.stderr
 
 
 def test_eager_measures_single_operations_and_steps(root):
@@ -200,7 +271,7 @@ def test_a_worker_that_breaks_down_shows_where(root):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nothing"], "there is no benchmark 'nothing'. There are: eager, kernels, train, ulp."),
+        (["nothing"], "there is no benchmark 'nothing'. There are: compare, eager, epoch, import, kernels, scale, train, ulp."),
         (["train", "--peers", "someone"], "there is no 'someone'; there are: tinyae, tinyae-eager, "),
         (["train", "--cases", "z"], "there is no 'z'; there are: a, b, c, d, e, f, g, h"),
         (["train", "--batch", "32,0"], "'32,0' is not a list of whole numbers from 1 on"),

@@ -177,6 +177,18 @@ def train_h(weights):
     return step, lambda: [w, b, c]
 
 
+def epoch_a(weights, X, batch):
+    """An epoch of case a: (rng) -> the mean loss."""
+    step, _ = train_a(weights)
+
+    def epoch(rng):
+        order = rng.permutation(len(X))
+        parts = [order[i : i + batch] for i in range(0, len(X), batch)]
+        return sum(step(X[rows]) * len(rows) for rows in parts) / len(X)
+
+    return epoch
+
+
 # -- what they are made of ------------------------------------------------------------------------------------------
 
 

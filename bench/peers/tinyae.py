@@ -9,7 +9,7 @@ from bench import Refused, Unavailable
 
 try:
     import tinyae
-    from tinyae import kernels, nn, ops, optim
+    from tinyae import data, kernels, nn, ops, optim
 except RuntimeError as problem:  # tinyae.errors.BackendError, which cannot be imported when tinyae cannot
     raise Refused(f"{str(problem).removeprefix('tinyae: ')} Or leave this peer out with --peers.") from None
 
@@ -113,6 +113,21 @@ def train_h(weights):
         return nn.mse(ops.sigmoid(decoder(h)), x) + 0.1 * norms.mean()
 
     return _train(weights, nn.Sequential(encoder, decoder), loss)
+
+
+def epoch_a(weights, X, batch):
+    """An epoch of case a: (rng) -> the mean loss."""
+    step, _ = train_a(weights)
+
+    def epoch(rng):
+        return sum(float(step(x)) * len(x) for x in data.batches(X, batch, generator=rng)) / len(X)
+
+    return epoch
+
+
+def fit(X, hidden, batch):
+    """One epoch of the zoo's plain autoencoder."""
+    return tinyae.Autoencoder(n_components=hidden, max_iter=1, batch_size=batch, random_state=0).fit(X)
 
 
 # -- what they are made of ------------------------------------------------------------------------------------------

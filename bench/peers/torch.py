@@ -114,6 +114,18 @@ def train_h(weights):
     return _train(weights, net, loss)
 
 
+def epoch_a(weights, X, batch):
+    """An epoch of case a, by direct index, without a DataLoader: (rng) -> the mean loss."""
+    step, _ = train_a(weights)
+    X = torch.from_numpy(X)
+
+    def epoch(rng):
+        parts = torch.from_numpy(rng.permutation(len(X))).split(batch)
+        return sum(step(X[rows].numpy()).item() * len(rows) for rows in parts) / len(X)
+
+    return epoch
+
+
 # -- what they are made of ------------------------------------------------------------------------------------------
 
 
