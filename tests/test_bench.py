@@ -86,16 +86,16 @@ def test_a_run_prints_its_table_and_writes_its_rows(root):
     assert max(map(len, done.stdout.partition("lower bound ")[2].splitlines())) <= 100
 
 
-def test_peers_agree_in_every_case(root):
+def test_peers_agree_where_the_gradient_is_by_hand(root):
     spoil(root, "peers/numpy.py", "def train_f(", "def not_train_f(")
-    done = tiny(root, "--peers", "tinyae-numpy,numpy", "--json", "out.json", cases="b,c,d,e,f,g,h")
+    done = tiny(root, "--peers", "tinyae-numpy,numpy", "--peak", 100, "--json", "out.json", cases="c,e,f,g,h")
     assert done.returncode == 0, done.stderr
     written = json.loads((root / "out.json").read_text())
     measured = {(row["case"], row["peer"]) for row in written["rows"]}
-    assert measured == {(c, p) for c in "bcdefgh" for p in ("tinyae-numpy", "numpy", "control")} - {("f", "numpy")}
+    assert measured == {(c, p) for c in "cefgh" for p in ("tinyae-numpy", "numpy", "control")} - {("f", "numpy")}
     assert written["left_out"]["f/4"] == {"numpy": "this case is not written for it."}
     assert "left out: numpy: this case is not written for it." in done.stdout
-    assert written["flops"]["b/4"] == 2 * 4 * (3 * 2 * (784 * 128 + 128 * 32) - 784 * 128)
+    assert written["flops"]["h/4"] == 2 * 4 * 784 * 128 * 5
     alone = tiny(root, "--peers", "numpy", cases="f")
     assert alone.returncode == 2 and "nobody is left to time.\nnumpy: this case" in alone.stderr
 
@@ -123,11 +123,11 @@ def test_epochs_are_compared_and_timed(root):
 
 def test_scale_measures_rows_batches_and_widths(root):
     spoil(root, "scale.py", "(500, (8, 64), (8, 64))", "(100, (64,), (8,))")
-    done = bench(root, "scale", "--quick", "--rows", "50,200,3000", "--peers", "tinyae-numpy", "--json", "s.json")
+    done = bench(root, "scale", "--quick", "--rows", "50,3000", "--peers", "tinyae-numpy", "--json", "s.json")
     assert done.returncode == 0, done.stderr
     rows = json.loads((root / "s.json").read_text())["rows"]
     assert [row["case"] for row in rows] == [
-        "rows 50", "rows 50 mapped", "rows 200", "rows 200 mapped", "batch 64", "width 8"]  # fmt: skip
+        "rows 50", "rows 50 mapped", "batch 64", "width 8"]  # fmt: skip
     assert all(0 < row["q1_us"] <= row["median_us"] <= row["q3_us"] for row in rows)
     if sys.platform == "linux":
         assert all(0 < row["anonymous_mb"] < 100 for row in rows)
