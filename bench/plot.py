@@ -47,13 +47,14 @@ def steps(file, header, rows):
 def _panel(axis, rows, bound):
     places = range(len(rows))
     medians = [row["median_us"] / 1e3 for row in rows]
-    spread = [[(row["median_us"] - row["q1_us"]) / 1e3 for row in rows],
-              [(row["q3_us"] - row["median_us"]) / 1e3 for row in rows]]  # fmt: skip
+    reach = 1.3 * max(medians)  # a busy machine's whiskers may be cut off, the bars may not
+    ends = [min(row["q3_us"] / 1e3, reach) for row in rows]
+    spread = [[median - row["q1_us"] / 1e3 for median, row in zip(medians, rows)],
+              [end - median for end, median in zip(ends, medians)]]  # fmt: skip
     axis.barh(places, medians, xerr=spread, height=0.72, color=[COLOURS[family(row["peer"])] for row in rows],
               error_kw={"ecolor": INK, "elinewidth": 0.8})  # fmt: skip
     axis.axvline(bound / 1e3, color=INK, linestyle="--", linewidth=1)
-    ends = [row["q3_us"] / 1e3 for row in rows]
-    axis.set_xlim(0, 1.25 * max(ends))
+    axis.set_xlim(0, 1.2 * reach)
     for place, row, end in zip(places, rows, ends):
         text = f"{row['median_us'] / 1e3:.3g}" if row["median_us"] < 1e6 else f"{row['median_us'] / 1e3:,.0f}"
         axis.annotate(text, (end, place), (3, 0), textcoords="offset points", va="center", color=INK, fontsize=7)
