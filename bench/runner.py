@@ -200,18 +200,18 @@ def in_turn(processes, control, title, rounds=30, seconds=0.05, limit=40, steps=
     """{process: (q1, median, q3)} in microseconds, from rounds in which each, the control too, takes one `Task.turn`.
 
     Peers take the same number of steps, hence the same path through training; the slowest needs about ``seconds`` a
-    turn, or takes ``steps``. There are fewer rounds, but five or more, if all of them would take longer than ``limit``
-    seconds.
+    turn, or takes ``steps``. After ``limit`` seconds no further round begins, if there were five.
     """
     usual = {process: np.median(process.call("turn", steps or 3)) for process in processes}
     steps = dict.fromkeys(processes, steps or int(np.clip(seconds * 1e6 / max(usual.values()), 2, 50)))
-    one_round = sum(usual.values()) * (max(steps.values()) + 2) / 1e6
-    rounds = min(rounds, max(5, int(limit / one_round)))
     steps[control] = int(np.clip(seconds * 1e6 / np.median(control.call("turn", 3)), 2, 50))
     # The threads of a BLAS spin for some milliseconds after their last product: not into the next peer's time.
     pause = 0.03 if any(process.threads > 1 for process in processes) else 0
     times = {process: [] for process in steps}
+    began = time.perf_counter()
     for number in range(rounds):
+        if number >= 5 and time.perf_counter() - began > limit:
+            break
         progress(f"{title}: round {number + 1} of {rounds}")
         for process in random.sample(list(steps), len(steps)):  # nobody always follows the same neighbour
             time.sleep(pause)
