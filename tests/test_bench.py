@@ -100,6 +100,13 @@ def test_peers_agree_where_the_gradient_is_by_hand(root):
     assert alone.returncode == 2 and "nobody is left to time.\nnumpy: this case" in alone.stderr
 
 
+def test_who_is_not_installed_is_named(root):
+    spoil(root, "peers/__init__.py", '_ANY, "jax")', '_ANY, "no_such_library")')
+    done = tiny(root, "--peers", "numpy", cases="f")
+    assert done.returncode == 0, done.stderr
+    assert any(line.split()[:2] == ["not", "here"] and "jax" in line for line in done.stdout.splitlines())
+
+
 def test_the_picture_is_drawn(root):
     pytest.importorskip("matplotlib")
     done = tiny(root, "--peers", "numpy", "--plot", "out.png", cases="f")
