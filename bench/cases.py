@@ -22,6 +22,10 @@ class Case(NamedTuple):
     weights: Callable  # rng -> arrays
     inputs: Callable  # (rng, rows) -> arrays of so many rows: what a step is given
     flops: Callable  # batch -> those of the products alone, which is what no program can leave out
+    # How far from each other two parameters may end after some steps, in parts of the distance that they have moved.
+    # Adam divides a gradient by its own size, so an entry whose gradient cancels but for rounding moves as far as any
+    # other; and a relu or a pool that is within rounding of its kink may fall on either side.
+    tolerance: float = 1e-3
 
     def problem(self, batch, seed=0):
         """{"x0", "x1", ...: (BATCHES, batch, ...), "w0", "w1", ...}, all float32."""
@@ -124,7 +128,8 @@ CASES = {
               lambda batch: _products(batch, (784, 400), (400, 40), (20, 400), (400, 784))),
     "d": Case("784-1000-500-250-30 sigmoid, linear code, mirrored, BCE with logits", (128, 1024), _dense(*D), _of(784),
               _through(*D)),
-    "e": Case("conv 16-8-8 / 8-8-16-1, 28x28, 3x3, BCE with logits", (128,), _conv, _of(1, 28, 28), _flops_conv),
+    "e": Case("conv 16-8-8 / 8-8-16-1, 28x28, 3x3, BCE with logits", (128,), _conv, _of(1, 28, 28), _flops_conv,
+              tolerance=0.2),  # three million kinks a step: some fall the other way at once, for everybody
     "f": Case("one-hot 4-2-4 sigmoid, MSE", (4,), _dense(4, 2, 4), _one_hot, _through(4, 2, 4)),
     "g": Case("LSTM 28x28, hidden 64, repeated code, MSE", (128,), _recurrent, _of(STEPS, 28), _flops_recurrent),
     "h": Case("contractive 784-128 tied sigmoid, MSE + .1 squared Jacobian norm", (128,), _tied, _of(784),

@@ -14,10 +14,7 @@ from bench import Failed, Unavailable, plot, runner
 from bench.cases import CASES
 
 CHECKED = 20  # steps
-LOSS_TOLERANCE = 1e-4  # relative
-# Of the distance that the array has moved since the start. Adam divides a gradient by its own size: an entry whose
-# gradient cancels but for rounding moves as far as any other, and each library rounds in its own way.
-PARAMETER_TOLERANCE = 1e-3
+LOSS_TOLERANCE = 1e-4  # relative; a case has its own for parameters
 
 # -- in the worker --------------------------------------------------------------------------------------------------
 
@@ -104,7 +101,8 @@ def measure(name, batch, options, header, folder):
         if options.peak is None:  # the best so far: a busy machine shows less than it has
             peak = max(options.threads) * control.call("peak", 0.1 if options.quick else 0.5)
             header["peak_gflops"] = max(header["peak_gflops"], peak)
-        losses = _agree(processes, problem, folder, header.setdefault("left_out", {}).setdefault(f"{name}/{batch}", {}))
+        left_out = header.setdefault("left_out", {}).setdefault(f"{name}/{batch}", {})
+        losses = _agree(processes, problem, folder, CASES[name].tolerance, left_out)
         times = runner.in_turn(list(losses), control, f"case {name}, batch {batch}", **few)
         memory = {process: process.call("resident_mb") for process in losses}
     return [
@@ -123,7 +121,7 @@ def _head(header, options, processes):
     print(f"lower bound   matrix products at the peak: {header['peak_is']}\n")
 
 
-def _agree(processes, problem, folder, left_out):
+def _agree(processes, problem, folder, tolerance, left_out):
     """{process: its loss after the last checked step} of those that can; the others' reasons go to left_out.
 
     Raises Failed, naming everyone who differs from the reference.
@@ -146,7 +144,7 @@ def _agree(processes, problem, folder, left_out):
         else:
             for i, (mine, true, before) in enumerate(zip(ends[process], ends[reference], start)):
                 far, way = np.linalg.norm(mine - true), np.linalg.norm(true - before)
-                if not far <= PARAMETER_TOLERANCE * way:
+                if not far <= tolerance * way:
                     wrong.append(f"{there}: equal losses, but parameter {i} ends {far / way:.2g} of its way off.")
                     break
     if wrong:
