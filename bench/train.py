@@ -98,12 +98,11 @@ def measure(name, batch, options, header, folder):
     with runner.alive("bench.train", options.peers, options.threads, case=name, file=file) as (processes, control):
         if "peers" not in header:
             _head(header, options, processes)
-        if options.peak is None:  # the best so far: a busy machine shows less than it has
-            peak = max(options.threads) * control.call("peak", 0.1 if options.quick else 0.5)
-            header["peak_gflops"] = max(header["peak_gflops"], peak)
+        _peak(header, options, control)
         left_out = header.setdefault("left_out", {}).setdefault(f"{name}/{batch}", {})
         losses = _agree(processes, problem, folder, CASES[name].tolerance, left_out)
         times = runner.in_turn(list(losses), control, f"case {name}, batch {batch}", **few)
+        _peak(header, options, control)
         memory = {process: process.call("resident_mb") for process in losses}
     return [
         {"case": name, "batch": batch, "peer": process.peer, "threads": process.threads,
@@ -111,6 +110,13 @@ def measure(name, batch, options, header, folder):
          "loss20": losses.get(process), "rss_mb": memory.get(process)}
         for process, (q1, median, q3) in times.items()
     ]  # fmt: skip
+
+
+def _peak(header, options, control):
+    """Keep the best so far, unless it was stated: a busy machine shows less than it has, so it is asked often."""
+    if options.peak is None:
+        peak = max(options.threads) * control.call("peak", 0.1 if options.quick else 0.5)
+        header["peak_gflops"] = max(header["peak_gflops"], peak)
 
 
 def _head(header, options, processes):
