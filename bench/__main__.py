@@ -4,6 +4,7 @@ import argparse
 import importlib
 import os
 import pkgutil
+import signal
 import sys
 
 import bench
@@ -32,6 +33,7 @@ def main(arguments):
     parser = argparse.ArgumentParser(prog=f"python -m bench {name}", description=known[name].__doc__.splitlines()[0])
     known[name].options(parser)
     options = parser.parse_args(arguments[1:])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # gigabytes of a temporary folder must not stay behind
     try:
         return known[name].run(options) or 0
     except (Refused, Failed) as problem:
