@@ -528,6 +528,24 @@ static void check_plan(int64_t n) {
     finish();
 }
 
+static void check_peaks(int64_t n) {
+    double flops = 0;
+    done(tae_peak_fma(dtype, n, &flops));
+    if (!(flops > 0) && n > 0) complain("no operations were counted");
+    const void *x = in(n, -1, 1), *g = in(n, -1, 1);
+    void *copy = out(n), *p = inout(n, -1, 1), *m = inout(n, -1, 1), *v = inout(n, -1, 1);
+    const double *p0 = was(p, n), *m0 = was(m, n), *v0 = was(v, n);
+    done(tae_peak_copy(dtype, n, x, copy));
+    done(tae_peak_rotate(dtype, n, p, g, m, v));
+    for (int64_t i = 0; i < n; i++) {
+        near(copy, i, at(x, i), 0);
+        near(p, i, m0[i], 0);
+        near(m, i, v0[i], 0);
+        near(v, i, at(g, i) - p0[i], 1);
+    }
+    finish();
+}
+
 /* Twice the n is 2^power times the work. */
 static const struct {
     const char *name;
@@ -549,6 +567,7 @@ static const struct {
     {"adam", check_adam, 1},
     {"noise", check_noise, 1},
     {"plan", check_plan, 1},
+    {"peaks", check_peaks, 1},
 };
 enum { CHECKS = sizeof checks / sizeof *checks };
 
