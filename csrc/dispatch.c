@@ -170,7 +170,7 @@ int tae_binary(int op, int dtype, int64_t n, const void *a, int64_t a_step, cons
 
 /* Multiply-adds: so many of its own are worth another thread; from so many on there are two tasks for each, lest one
  * thread that is held up holds up the others; and so many take a nanosecond. */
-#define GEMM_SHARE 1e6
+#define GEMM_SHARE 4e5
 #define GEMM_LARGE 64e6
 #define GEMM_SPEED 100
 /* Blocks begin at whole tiles; moving an element of A or B to where it is used takes the time of so many

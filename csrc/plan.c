@@ -4,12 +4,12 @@
  * place of every instruction is measured against its buffer before the first run (and, built with -DTAE_CHECKED, again
  * whenever an instruction runs).
  *
- * Each instruction has a function that checks it, one that runs it, and, where it is cut into tasks, one that runs a part
- * of it.  A part runs the kernel of the ISA in force.  What is cut into parts by the number of threads gives the same
- * bits whatever the cut; sums are cut by size alone (chain.inc). */
+ * Each instruction has a function that checks it, one that runs it, and, where it is cut into tasks, one that runs a
+ * part of it, by the kernel of the ISA in force.  What is cut into parts by the number of threads gives the same bits
+ * whatever the cut; sums are cut by size alone (chain.inc). */
 #include "internal.h"
 
-/* ---- places ------------------------------------------------------------------------------------------------------- */
+/* ---- places ------------------------------------------------------------------------------------------------------ */
 
 static int64_t itemsize(int dtype) { return dtype == 2 || dtype == 3 ? 1 : dtype == 0 ? 4 : 8; }
 
@@ -45,7 +45,7 @@ static int holds(const tae_plan *plan, int how, int dtype, tae_place at, int64_t
     return inside(plan, how, dtype, at, 2, sizes, strides);
 }
 
-/* ---- cutting ------------------------------------------------------------------------------------------------------ */
+/* ---- cutting ----------------------------------------------------------------------------------------------------- */
 
 enum { ALONE = 5000 };  /* nanoseconds of work that another thread is not asked to share */
 
@@ -86,7 +86,7 @@ static int in_parts(const tae_plan *plan, const tae_instruction *instruction, in
     return 1;
 }
 
-/* ---- gemm --------------------------------------------------------------------------------------------------------- */
+/* ---- gemm -------------------------------------------------------------------------------------------------------- */
 
 static int check_gemm(tae_plan *plan, tae_instruction *it) {
     const tae_plan_gemm *q = &it->gemm;
@@ -116,13 +116,13 @@ static int run_gemm(tae_plan *plan, tae_instruction *it) {
     const void *a = memory_of(plan, q->a, dtype), *b = memory_of(plan, q->b, dtype);
     void *c = memory_of(plan, q->c, dtype);
     if (q->axes)
-        return tae_gemm_stack(dtype, q->axes, q->sizes, q->a_steps, q->b_steps, q->m, q->n, q->k, a, q->a_rs, q->a_cs, b,
-                              q->b_rs, q->b_cs, c, q->alpha, q->beta) == TAE_DONE;
+        return tae_gemm_stack(dtype, q->axes, q->sizes, q->a_steps, q->b_steps, q->m, q->n, q->k, a, q->a_rs, q->a_cs,
+                              b, q->b_rs, q->b_cs, c, q->alpha, q->beta) == TAE_DONE;
     return tae_gemm(dtype, q->m, q->n, q->k, a, q->a_rs, q->a_cs, b, q->b_rs, q->b_cs, c, q->c_rs,
                     memory_of(plan, q->bias, dtype), q->activation, q->param, q->alpha, q->beta) == TAE_DONE;
 }
 
-/* ---- chain -------------------------------------------------------------------------------------------------------- */
+/* ---- chain ------------------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -137,7 +137,9 @@ const char *tae_chain_name(int code) { return code >= 0 && code < CHAIN_OPS ? ch
 
 int tae_chain_ops(void) { return CHAIN_OPS; }
 
-static int sources_of(int code) { return code < CHAIN_OPS ? chain_ops[code].sources : code < CHAIN_OPS + UNARY_OPS ? 1 : 2; }
+static int sources_of(int code) {
+    return code < CHAIN_OPS ? chain_ops[code].sources : code < CHAIN_OPS + UNARY_OPS ? 1 : 2;
+}
 
 /* Does the op read source j as a whole tile, even if it is one value?  (kernels.inc repeats g alone.) */
 static int needs_tile(int code, int j) { return code >= CHAIN_OPS && (code < CHAIN_OPS + UNARY_OPS || j == 1); }
@@ -150,7 +152,7 @@ static void shape_chain(tae_chain *c, int64_t tile) {
     enum { SMALL = 4096, LARGE = 16384, SHARES = 16, LINE = 64 };
     int whole_rows = 0;
     double each = 0;
-    for (int i = 0; i < c->outputs; i++) whole_rows |= c->output[i].kind == TAE_SUM_ROWS || c->output[i].kind == TAE_SUM_COLS;
+    for (int i = 0; i < c->outputs; i++) whole_rows |= c->output[i].kind >= TAE_SUM_ROWS;
     c->pieces = divided(c->cols, tile);
     c->piece = c->pieces > 1 ? divided(divided(c->cols, c->pieces), LINE) * LINE : c->cols;
     c->pieces = divided(c->cols, c->piece);
@@ -262,7 +264,7 @@ static int run_chain(tae_plan *plan, tae_instruction *it) {
     return 1;
 }
 
-/* ---- reduce, rows ------------------------------------------------------------------------------------------------- */
+/* ---- reduce, rows ------------------------------------------------------------------------------------------------ */
 
 static int check_reduce(tae_plan *plan, tae_instruction *it) {
     const tae_plan_reduce *q = &it->reduce;
@@ -320,7 +322,7 @@ static int run_rows(tae_plan *plan, tae_instruction *it) {
     return in_parts(plan, it, it->rows.rows, 1, (double)it->rows.rows * ((double)it->rows.n * 0.5 + 20), rows_part);
 }
 
-/* ---- copy, fill --------------------------------------------------------------------------------------------------- */
+/* ---- copy, fill -------------------------------------------------------------------------------------------------- */
 
 static int check_copy(tae_plan *plan, tae_instruction *it) {
     const tae_plan_copy *q = &it->copy;
@@ -414,7 +416,7 @@ static int run_fill(tae_plan *plan, tae_instruction *it) {
     return in_parts(plan, it, it->fill.n, 1024, (double)it->fill.n * 0.05, fill_part);
 }
 
-/* ---- noise, gather ------------------------------------------------------------------------------------------------ */
+/* ---- noise, gather ----------------------------------------------------------------------------------------------- */
 
 static int check_noise(tae_plan *plan, tae_instruction *it) {
     const tae_plan_noise *q = &it->noise;
@@ -458,10 +460,10 @@ static int run_gather(tae_plan *plan, tae_instruction *it) {
     return q->n == 0 || in_parts(plan, it, q->rows, 1, (double)q->rows * (double)q->n * 0.2, gather_part);
 }
 
-/* ---- update ------------------------------------------------------------------------------------------------------- */
+/* ---- update ------------------------------------------------------------------------------------------------------ */
 
-/* The rules: RULE(name, how many slots a tensor has, how many numbers there are, the call on n elements).  p, g and s[i]
- * are the parameter, its gradient and its slots, x the numbers. */
+/* RULE(name, how many slots a tensor has, how many numbers there are, the call on n elements): p, g and s[i] are the
+ * parameter, its gradient and its slots, x the numbers.  Another rule is another line. */
 #define RULES                                                                                                        \
     RULE(sgd, 0, 4, kernel->sgd(n, p, g, NULL, x[0], 0, 0, x[3]))                                                    \
     RULE(sgd, 1, 4, kernel->sgd(n, p, g, s[0], x[0], x[1], x[2] != 0, x[3]))                                         \
@@ -527,7 +529,7 @@ static int run_update(tae_plan *plan, tae_instruction *it) {
     return in_parts(plan, it, it->update.elements, 64, (double)it->update.elements * 0.25, update_part);
 }
 
-/* ---- the interpreter ---------------------------------------------------------------------------------------------- */
+/* ---- the interpreter --------------------------------------------------------------------------------------------- */
 
 static const struct {
     int (*check)(tae_plan *, tae_instruction *), (*run)(tae_plan *, tae_instruction *);

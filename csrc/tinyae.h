@@ -187,7 +187,7 @@ typedef struct {
 } tae_chain_operand;
 typedef struct {
     int code, to, from[3];
-    int direct;        /* the output whose memory is the register from here on, if no later op reads what is there, or -1 */
+    int direct;        /* the output in whose memory the register is from here on, for no later op reads that; or -1 */
     double p, q;
 } tae_chain_op;
 typedef struct {
@@ -318,8 +318,8 @@ int tae_rule_numbers(int rule);
  * instruction that is wrong or would touch memory outside of its buffers or write into one that is not writeable. */
 int64_t tae_plan_prepare(tae_plan *plan);
 
-/* Runs instructions first .. last - 1, all buffers having memory.  -1, or the number of the one that could not be run: an
- * index is out of range. */
+/* Runs instructions first .. last - 1, all buffers having memory.  -1, or the number of the one that could not be run,
+ * an index being out of range. */
 int64_t tae_plan_run(tae_plan *plan, int64_t first, int64_t last);
 
 /* Runs all instructions `steps` times.  -1, or the number of the instruction, or `instructions` plus that of the feed

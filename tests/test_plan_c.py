@@ -413,7 +413,7 @@ def test_inputs_are_brought_at_every_run():
     with pytest.raises(BackendError, match=r"buffer 0 is .'input', 32.; it cannot be brought .* of shape \(5,\)"):
         program.run({0: np.zeros(5)})
     with pytest.raises(BackendError, match="cannot be brought"):
-        program.run({1: np.zeros(4)})
+        program.run({0: np.zeros(4), 1: np.zeros(4)})
     program.run({0: np.ones(4)}, 1)
     assert program.array(1, (1,), np.float64, 3) == 0, "instructions[1:] are none"
     assert len(program.profile({0: np.ones(4)}, 3)) == 1

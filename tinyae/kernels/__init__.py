@@ -10,6 +10,7 @@ is given (`arrays.py` first, then one file per kind of kernel); `csrc/tinyae.h` 
     sgd(...), adam(...), noise(...), gather(...)   True: done in place, or False: not my case
     info(), use_isa(name)                          which backend and which instruction set
     get_num_threads(), set_num_threads(n)          how many threads a call may use
+    plan.Program(buffers, instructions, ...)       a whole training step in one call
 
 Both tables are empty on the NumPy backend. `TINYAE_BACKEND=numpy` forces it, `TINYAE_BACKEND=c` refuses to start
 without C, `TINYAE_ISA=scalar|neon|avx2|avx512` forces an instruction set. `TINYAE_NUM_THREADS`, else `OMP_NUM_THREADS`,

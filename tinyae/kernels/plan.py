@@ -216,10 +216,11 @@ class Program:
         if lib is None:
             raise BackendError("Program: the backend is NumPy, and a Program is run by C.")
         self._kept, self._lock = [], threading.Lock()
+        self._inputs = {number for number, (kind, *_) in enumerate(buffers) if kind == "input"}
         memory = np.zeros(arena_bytes + 64, np.uint8)
         start = -memory.ctypes.data % 64
         self._arena = memory[start : start + arena_bytes]
-        self._buffers, self._inputs, self._kinds = list(buffers), {}, [kind for kind, _ in instructions]
+        self._buffers, self._kinds = list(buffers), [kind for kind, _ in instructions]
         self._memory = ffi.new("tae_buffer[]", max(len(self._buffers), 1))
         self._addresses = [self._place_buffer(number) for number in range(len(self._buffers))]
         self._instructions = ffi.new("tae_instruction[]", max(len(instructions), 1))
@@ -281,6 +282,8 @@ class Program:
     def _bring(self, inputs):
         """Gives the input buffers their addresses; what must stay alive meanwhile."""
         alive = []
+        if missing := self._inputs - inputs.keys():
+            raise BackendError(f"Program: the inputs {sorted(missing)} have not been brought.")
         for number, x in inputs.items():
             if self._buffers[number][0] != "input" or x.nbytes != self._buffers[number][1]:
                 raise BackendError(
@@ -291,20 +294,13 @@ class Program:
                 x = np.array(x, order="C")
             alive.append(address(x))
             self._memory[number].memory = alive[-1]
-        self._inputs = inputs.keys()
         return alive
-
-    def _all_brought(self):
-        missing = [i for i, b in enumerate(self._buffers) if b[0] == "input" and not self._memory[i].memory]
-        if missing:
-            raise BackendError(f"Program: the inputs {missing} have not been brought.")
 
     def run(self, inputs, first=0, last=None):
         """Run instructions[first:last] once. inputs: {buffer number: array}, all of them."""
         with self._lock:
             alive = self._bring(inputs)
             try:
-                self._all_brought()
                 self._said(lib.tae_plan_run(self._plan, first, self._plan.instructions if last is None else last))
             finally:
                 self._forget()
@@ -335,7 +331,6 @@ class Program:
             try:
                 for number, *_ in feeds:
                     self._memory[number].writeable = 1
-                self._all_brought()
                 encoded = [self._feed(steps, alive, *feed) for feed in feeds]
                 losses = [(loss if len(loss) > 2 else (*loss, self._dtype)) for loss in losses]
                 for place, out, dtype in losses:
@@ -383,7 +378,6 @@ class Program:
         with self._lock:
             alive = self._bring(inputs)
             try:
-                self._all_brought()
                 for _ in range(repeats):
                     for i in range(len(best)):
                         start = time.perf_counter()
