@@ -344,6 +344,72 @@ int tae_gemm_split(int pieces, int axes, const int64_t *sizes, const int64_t *a_
     return gemm_stack(pieces, 0, axes, sizes, a_steps, b_steps, m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c, alpha, beta);
 }
 
+/* ---- recurrent layers: a task takes some rows through all steps ---------------------------------------------------- */
+
+typedef struct {
+    void (*run)(const recurrent_call *call, int64_t first, int64_t rows, void *scratch);
+    recurrent_call call;
+    int64_t rows;
+} recurrent_job;
+
+static void recurrent_task(void *context, int64_t task) {
+    const recurrent_job *job = context;
+    const int64_t first = task * job->rows, left = job->call.n - first;
+    const fp_mode mode = enter();
+    job->run(&job->call, first, left < job->rows ? left : job->rows, tae_scratch());
+    leave(mode);
+}
+
+/* `turns` is how many such products as h weight a step takes. */
+static int recurrent_run(recurrent_job *job, int turns) {
+    const recurrent_call *q = &job->call;
+    const double step = (double)q->n * (double)q->hidden * (double)(q->hidden + 64) * cell_gates[q->kind];
+    const double all = step * (double)q->steps * turns; /* multiply-adds; a gate costs as much as some 64 */
+    int64_t parts = tae_threads();
+    if (all < (double)parts * GEMM_SHARE) parts = (int64_t)(all / GEMM_SHARE);
+    if (parts < 1) parts = 1;
+    job->rows = (q->n + parts - 1) / parts;
+    tae_parallel((q->n + job->rows - 1) / job->rows, all / GEMM_SPEED, recurrent_task, job);
+    return TAE_DONE;
+}
+
+static int is_recurrent(const recurrent_call *q, int dtype) {
+    const int64_t n = q->n, k = q->hidden;
+    MINE(q->kind >= 0 && q->kind < CELL_KINDS && is_dtype(dtype) && (q->relu == 0 || q->relu == 1));
+    NEED((q->reverse == 0 || q->reverse == 1) && (q->z_repeats == 0 || q->z_repeats == 1) && q->steps > 0);
+    NEED(fits(1, k, k, 4) && fits(1, n, k, 4) && fits(1, q->steps, n * k * 4, 1));
+    NEED(n == 0 || k == 0 || (q->z && q->weight && q->h && q->y && (q->c != NULL) == (q->kind == CELL_LSTM)));
+    return TAE_DONE;
+}
+
+int tae_recurrent(int kind, int dtype, int activation, int reverse, int64_t steps, int64_t n, int64_t hidden,
+                  const int64_t *lengths, const void *z, int z_repeats, const void *weight,
+                  const void *bias, const void *h, const void *c, void *y, void *work) {
+    recurrent_job job = {.call = {.kind = kind, .relu = activation, .reverse = reverse, .steps = steps, .n = n,
+                                  .hidden = hidden, .lengths = lengths, .z = z, .z_repeats = z_repeats, .weight = weight, .bias = bias, .h = h,
+                                  .c = c, .y = y, .work = work}};
+    const int status = is_recurrent(&job.call, dtype);
+    if (status || n == 0 || hidden == 0) return status;
+    NEED(work);
+    job.run = table()->of[dtype]->recurrent;
+    return recurrent_run(&job, 1);
+}
+
+int tae_recurrent_backward(int kind, int dtype, int activation, int reverse, int64_t steps, int64_t n, int64_t hidden,
+                           const int64_t *lengths, const void *z, int z_repeats, const void *weight,
+                           const void *weight_t, const void *bias, const void *h, const void *c, const void *y, const void *g,
+                           void *dz, void *du, void *dh, void *dc) {
+    recurrent_job job = {.call = {.kind = kind, .relu = activation, .reverse = reverse, .steps = steps, .n = n,
+                                  .hidden = hidden, .lengths = lengths, .z = z, .z_repeats = z_repeats, .weight = weight,
+                                  .weight_t = weight_t, .bias = bias, .h = h, .c = c, .g = g, .y = (void *)y,
+                                  .dz = dz, .du = du, .dh = dh, .dc = dc}};
+    const int status = is_recurrent(&job.call, dtype);
+    if (status || n == 0 || hidden == 0) return status;
+    NEED(weight_t && g && dz && dh && (dc != NULL) == (kind == CELL_LSTM) && (du != NULL) == (kind == CELL_GRU));
+    job.run = table()->of[dtype]->recurrent_backward;
+    return recurrent_run(&job, 2);
+}
+
 /* ---- the other functions of tinyae.h ----------------------------------------------------------------------------- */
 
 int tae_sum(int dtype, int64_t outer, int64_t n, int64_t inner, const void *x, void *out) {

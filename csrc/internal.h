@@ -102,6 +102,17 @@ typedef struct {
     const void *bias; int activation; double param, alpha, beta;
 } gemm_call;
 
+/* The arguments of tae_recurrent and tae_recurrent_backward. */
+enum { CELL_RNN, CELL_LSTM, CELL_GRU, CELL_KINDS };
+static const int cell_gates[CELL_KINDS] = {1, 4, 3};
+typedef struct {
+    int kind, relu, reverse, z_repeats;
+    int64_t steps, n, hidden;
+    const int64_t *lengths;
+    const void *z, *weight, *weight_t, *bias, *h, *c, *g;
+    void *y, *work, *dz, *du, *dh, *dc;
+} recurrent_call;
+
 /* For GEMM_TILES (gemm.inc): the tiles of 1 to so many rows. */
 #define ROWS_4(V) KERNEL(1, V) KERNEL(2, V) KERNEL(3, V) KERNEL(4, V)
 #define ROWS_6(V) ROWS_4(V) KERNEL(5, V) KERNEL(6, V)
@@ -153,6 +164,8 @@ typedef struct {
     void (*transpose)(int64_t rows, int64_t columns, const void *x, int64_t x_cs, void *out, int64_t out_rs);
     void (*chain)(const chain_call *call, int64_t block, void *scratch);
     void (*gemm)(const gemm_call *call, void *scratch);
+    void (*recurrent)(const recurrent_call *call, int64_t first, int64_t rows, void *scratch);
+    void (*recurrent_backward)(const recurrent_call *call, int64_t first, int64_t rows, void *scratch);
     double (*peak_fma)(int64_t rounds, double *sink);
     void (*peak_copy)(int64_t n, const void *x, void *out);
     void (*peak_rotate)(int64_t n, void *p, const void *g, void *m, void *v);

@@ -142,6 +142,22 @@ int tae_sgd(int dtype, int64_t n, void *p, const void *g, void *velocity,
 int tae_adam(int dtype, int64_t n, void *p, const void *g, void *m, void *v, double lr, double beta1, double beta2,
              double eps, double weight_decay, int decoupled, int64_t step);
 
+/* A recurrent layer of kind 0 RNN, 1 LSTM, 2 GRU over all steps, as tinyae/ops/recurrent.py defines it; G = 1, 4, 3 gates
+ * side by side.  z (steps, n, G hidden), or, where z_repeats is 1, (n, G hidden) for all steps, weight (hidden, G hidden), bias (G hidden) or NULL, h and c (n, hidden), c NULL
+ * if and only if there is none -> y (steps, n, hidden), for an LSTM (2, steps, n, hidden).  `work` is (n, G hidden).
+ * activation 0 = tanh, 1 = relu; `reverse` 1 begins at the last step; `lengths` (n), or NULL: beyond so many steps a row's
+ * state stays what it was.  steps > 0. */
+int tae_recurrent(int kind, int dtype, int activation, int reverse, int64_t steps, int64_t n, int64_t hidden,
+                  const int64_t *lengths, const void *z, int z_repeats, const void *weight,
+                  const void *bias, const void *h, const void *c, void *y, void *work);
+
+/* From g, of y's shape, the gradients of z, of h and c, and, for a GRU alone, du (steps, n, G hidden), that of h weight +
+ * bias; elsewhere it is that of z, and du is NULL.  weight_t is weight transposed, (G hidden, hidden). */
+int tae_recurrent_backward(int kind, int dtype, int activation, int reverse, int64_t steps, int64_t n, int64_t hidden,
+                           const int64_t *lengths, const void *z, int z_repeats, const void *weight,
+                           const void *weight_t, const void *bias, const void *h, const void *c, const void *y, const void *g,
+                           void *dz, void *du, void *dh, void *dc);
+
 /* out[i] = noise of kind 0 uniform [0, 1), 1 standard normal, 2 Bernoulli(p), from Philox4x32-10 (Salmon et al. 2011).
  * Equal (key, counter) give equal noise; streams of different (key, counter) are independent. */
 int tae_noise(int kind, int dtype, int64_t n, uint64_t key, uint64_t counter, double p, void *out);

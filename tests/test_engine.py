@@ -924,3 +924,33 @@ def test_an_array_by_keyword_is_refused():
         ops.linear(np.ones((2, 1)), weight=w, bias=np.zeros(1))
     with pytest.raises(DtypeError, match="exp: .*keyword"):
         ops.exp(x=w)
+
+
+def test_one_rule_for_two_arguments():
+    """It runs once, whichever gradients are wanted, on arrays and recorded; a wrong name is refused."""
+    calls = []
+    try:
+
+        @op
+        def _both(a, b):
+            """a * b."""
+            return a * b
+
+        @_both.vjp("a", "b")
+        def _(g, a, b):
+            calls.append(1)
+            return g * b, None if type(g) is np.ndarray and g[0] == 7 else g * a
+
+        a, b = (Tensor(x, requires_grad=True, dtype=np.float64) for x in ([2.0], [3.0]))
+        for create in (False, True):
+            for wanted, expected in (([a, b], [3, 2]), ([b], [2]), ([a], [3])):
+                calls.clear()
+                found = grad(_both(a, b), wanted, create_graph=create)
+                assert [g.item() for g in found] == expected and len(calls) == 1
+        second = grad(grad(_both(a, b), [b], create_graph=True)[0], [a])[0]
+        assert second.item() == 1
+        assert [g.item() for g in grad(_both(a, b), [a, b], g=[7.0])] == [21, 0]
+        with pytest.raises(SettingError, match="no argument 'c'"):
+            _both.vjp("a", "c")
+    finally:
+        OPS.pop("_both", None)

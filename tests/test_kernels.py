@@ -27,7 +27,16 @@ UNARY = [
     "elu", "erf", "erfc", "exp", "expm1", "gelu", "leaky_relu", "log", "log1p", "relu", "rsqrt", "sigmoid", "silu",
     "softplus", "sqrt", "square", "tanh",
 ]  # fmt: skip
-SETTINGS = {"elu": {"alpha": 0.5}, "leaky_relu": {"slope": 0.2}}
+RECURRENT = {"rnn": 1, "lstm": 4, "gru": 3}  # gates
+_ONCE = {"activation": "tanh", "lengths": None, "reverse": False}
+SETTINGS = {"elu": {"alpha": 0.5}, "leaky_relu": {"slope": 0.2}, **dict.fromkeys(RECURRENT, _ONCE)}
+
+
+def recurrent(name, rng, dtype=np.float32):
+    """z, weight, then GRU's bias, and one or two states."""
+    k, gates = 3, RECURRENT[name]
+    shapes = [(2, 5, gates * k), (k, gates * k), *[(gates * k,)] * (name == "gru"), *[(5, k)] * (1 + (name == "lstm"))]
+    return tuple(rng.uniform(-1, 1, shape).astype(dtype) for shape in shapes)
 
 
 def python(code, **environment):
@@ -147,9 +156,11 @@ def test_the_library_names_what_it_has():
     assert kernels.library.reported(lib.tae_binary_name) == ["add", "subtract", "multiply", "divide"]
     assert kernels.library.reported(lib.tae_isa_name)[0] == "scalar"
     assert set(kernels.FORWARD) == {
-        *UNARY, "matmul", "linear", "sum", "max", "min", "softmax", "log_softmax", "logsumexp",
+        *UNARY, *RECURRENT, "matmul", "linear", "sum", "max", "min", "softmax", "log_softmax", "logsumexp",
     }
-    assert set(kernels.BACKWARD) == {(name, "x") for name in (*UNARY, "softmax", "log_softmax")}
+    assert set(kernels.BACKWARD) == {
+        *((name, "x") for name in (*UNARY, "softmax", "log_softmax")), *((name, "z") for name in RECURRENT)
+    }  # fmt: skip
     names = kernels.library.reported(lib.tae_unary_name)
     keeps_y = [name for op, name in enumerate(names) if lib.tae_unary_keeps_y(op)]
     assert sorted(keeps_y) == ["elu", "exp", "leaky_relu", "relu", "rsqrt", "sigmoid", "sqrt", "tanh"]
@@ -205,9 +216,10 @@ def test_any_memory_gives_the_same_bits(name, dtype):
     )
     settings |= {"keepdims": False} if name in ("sum", "max", "min", "logsumexp") else {}
     operands = {"matmul": (x, y), "linear": (x, y, y[0].copy())}.get(name, (x,))
+    operands = recurrent(name, rng, dtype) if name in RECURRENT else operands
     expected = kernels.FORWARD[name](*operands, **settings)
     for which, operand in enumerate(operands):
-        for layout, other in layouts(operand).items() if operand.ndim == 2 else ():
+        for layout, other in layouts(operand).items() if operand.ndim > 1 else ():
             result = kernels.FORWARD[name](*operands[:which], other, *operands[which + 1 :], **settings)
             assert result.tobytes() == expected.tobytes(), layout
             assert result.flags.c_contiguous and result.flags.writeable and result.base is None
@@ -246,13 +258,21 @@ def test_what_is_not_an_array_of_native_floats_is_not_its_case(x):
     axis |= {"logsumexp": {"axis": -1, "keepdims": False}}
     axis |= {"softmax": {"axis": -1}, "log_softmax": {"axis": -1}}
     for name, forward in kernels.FORWARD.items():
-        if name in ("matmul", "linear"):
+        if name in RECURRENT:
+            arrays = recurrent(name, np.random.default_rng(0))
+            assert all(forward(*arrays[:i], x, *arrays[i + 1 :], **_ONCE) is None for i in range(len(arrays))), name
+            shape = (2,) * (name == "lstm") + (2, 5, 3)
+            backward, kept = kernels.BACKWARD[name, "z"], arrays[name == "rnn" :]
+            assert backward(x, *kept, np.ones(shape, np.float32), *_ONCE.values()) is None
+        elif name in ("matmul", "linear"):
             rest = (good[0],) if name == "linear" else ()
             assert forward(x, good, *rest) is None and forward(good, x, *rest) is None, name
         else:
             assert forward(x, **axis.get(name, SETTINGS.get(name, {}))) is None, name
     assert kernels.FORWARD["linear"](good, good, x) is None
     for name, backward in kernels.BACKWARD.items():
+        if name[0] in RECURRENT:
+            continue
         setting = [-1] if "softmax" in name[0] else [*SETTINGS.get(name[0], {}).values()]
         assert backward(x, good, *setting) is None and backward(good, x, *setting) is None, name
     assert kernels.gemm(x, good) is kernels.gemm(good, x) is None

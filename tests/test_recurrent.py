@@ -6,8 +6,9 @@ import pickle
 import numpy as np
 import pytest
 
-from tinyae import Tensor, gradcheck, nn
+from tinyae import Tensor, gradcheck, nn, ops
 from tinyae.errors import AxisError, DtypeError, SettingError, ShapeError
+from tinyae.ops import recurrent
 
 KINDS = ("RNN", "LSTM", "GRU")
 each = pytest.mark.parametrize("kind", KINDS)
@@ -150,6 +151,26 @@ def test_any_number_of_steps_and_no_rows(kind, steps):
     assert layer(np.zeros((1, steps, 3)))[0].shape == (1, steps, 4)
 
 
+@each
+@pytest.mark.parametrize("lengths", [None, [5, 1, 0, 3]])
+def test_one_input_for_all_steps(rng, kind, lengths):
+    """steps=5 is the same input five times, in values and in gradients."""
+    layer, x = made(kind, 3, 2, n_layers=2, bidirectional=True), rng.standard_normal((4, 3))
+    code, results = Tensor(x, requires_grad=True), []
+    for settings, given in (({"steps": 5}, code), ({}, ops.broadcast_to(code[:, None], shape=(4, 5, 3)))):
+        layer.zero_grad()
+        code.grad = None
+        y, _ = layer(given, lengths=lengths, **settings)
+        (y * np.arange(80.0).reshape(y.shape)).sum().backward()
+        results.append([y.data, code.grad.data, *(p.grad.data for p in layer.parameters())])
+    for one, repeated in zip(*results):
+        np.testing.assert_allclose(one, repeated, rtol=1e-10, atol=1e-10)
+    with pytest.raises(ShapeError, match=r"x \(4, 5, 3\), expected \(n, 3\) for steps=5"):
+        layer(np.zeros((4, 5, 3)), steps=5)
+    with pytest.raises(SettingError, match="steps"):
+        layer(x, steps=0)
+
+
 # -- gradients ------------------------------------------------------------------------------------------------------
 
 
@@ -190,7 +211,7 @@ def test_cell_gradients(rng, kind):
 
 def test_long_sequences_cost_in_proportion():
     """Steps are cut out by halves: a cut that fills zeros around every step alone would cost steps squared."""
-    parts = nn.recurrent._parts(Tensor(np.arange(48.0).reshape(12, 4), requires_grad=True), 12, 0)
+    parts = recurrent._parts(Tensor(np.arange(48.0).reshape(12, 4), requires_grad=True), 12, 0)
     depth = {}
 
     def depth_of(node):
@@ -200,7 +221,7 @@ def test_long_sequences_cost_in_proportion():
         depth[part.shape] = max(depth.get(part.shape, 0), depth_of(part._node))
     assert depth == {(1, 4): 4}
     assert [p.data[0, 0] for p in parts] == list(range(0, 48, 4))
-    assert [p.shape for p in nn.recurrent._parts(np.zeros((2, 9)), 3, -1)] == [(2, 3)] * 3
+    assert [p.shape for p in recurrent._parts(np.zeros((2, 9)), 3, -1)] == [(2, 3)] * 3
 
 
 # -- parameters -----------------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ class Node:
     def __init__(self, op, parents, recipe, kept, writes, settings, y, where):
         self.op = op
         self.parents = parents  # a Node per argument, None where no gradient is wanted
-        self.recipe = recipe  # (parent's index, vjp, the kernel's vjp, positions in kept) per wanted gradient
+        self.recipe = recipe  # (parent's index, vjp, the kernel's vjp, positions in kept, part) per wanted gradient
         self.kept = kept  # or a function that brings it back: `checkpoint`
         self.writes = writes  # beside kept: (counter, its value then) of Note [Versions], None for what has no counter
         self.settings = settings
@@ -230,26 +230,28 @@ class Op:
     def __repr__(self):
         return f"<op {self.name}>"
 
-    def vjp(self, which):
+    def vjp(self, *which):
         """Declare the gradient for one argument: ``@op.vjp("a")``, or ``@op.vjp`` for the first (or every variadic)
         one.
 
         The rule maps the incoming gradient ``g`` and whatever else it names to the argument's gradient. It may use
         operators and ops only, since it runs on arrays and on Vars alike, and returns a new array or g. None stands for
         a gradient of zero.
+
+        ``@op.vjp("a", "b")`` declares one rule that gives both gradients, as a tuple, where the way to them is one.
         """
-        if not isinstance(which, str):
-            return self._add_rule(None if self.variadic else self.arguments[0], which)
-        if which not in self.arguments:
-            raise SettingError(f"{self.name} has no argument {which!r} to give a gradient to.")
+        if not isinstance(which[0], str):
+            return self._add_rule([None if self.variadic else self.arguments[0]], which[0])
+        if unknown := set(which) - set(self.arguments):
+            raise SettingError(f"{self.name} has no argument {unknown.pop()!r} to give a gradient to.")
         return lambda rule: self._add_rule(which, rule)
 
-    def _add_rule(self, argument, rule):
+    def _add_rule(self, arguments, rule):
         names = rule.__code__.co_varnames[: rule.__code__.co_argcount]
         for name in names[1:]:
             self._source(name, 0)
-        kernel = kernels.BACKWARD.get((self.name, argument)) if self.listed else None
-        self.rules[argument] = (rule, kernel, names[1:])
+        kernel = kernels.BACKWARD.get((self.name, arguments[0])) if self.listed else None
+        self.rules |= dict.fromkeys(arguments, (rule, kernel, names[1:]))
         self._recipes.clear()
         return rule
 
@@ -276,10 +278,9 @@ class Op:
             if not wanted >> index & 1 or argument not in self.rules:
                 continue
             rule, kernel, names = self.rules[argument]
-            positions = []
-            for name in names:
-                positions.append(sources.setdefault(self._source(name, index), len(sources)))
-            rules.append((index, rule, kernel, tuple(positions)))
+            positions = [sources.setdefault(self._source(name, index), len(sources)) for name in names]
+            part = [a for a, row in self.rules.items() if row[0] is rule].index(argument)
+            rules.append((index, rule, kernel, tuple(positions), part))
         recipe = tuple(sources), tuple(rules)
         if not self.variadic:  # their patterns are without number
             self._recipes[wanted] = recipe
@@ -572,24 +573,24 @@ def _walk(root, g, targets, retain, create):
 
 def _contribute(node, g, pending, fresh, useful, cls):
     """Run the node's wanted rules on g and add each result to its parent's pending gradient."""
-    for index, rule, kernel, positions in node.recipe[1]:
+    outs = {}  # what a rule of several arguments gave, by rule
+    for index, rule, kernel, positions, part in node.recipe[1]:
         parent = node.parents[index]
         if useful is not None and parent not in useful:
             continue
-        if cls is None:
-            values = [node.kept[p] for p in positions]
-            out = None if kernel is None else kernel(g, *values)
+        out = outs.get(rule)
+        if out is None:
+            values = [node.kept[p] if cls is None else _as_var(node, p, cls) for p in positions]
+            if cls is None:
+                out = None if kernel is None else kernel(g, *values)
+            elif mode.capture is not None:
+                out = mode.capture.vjp(node, index, kernel, g, values)
             if out is None:
                 out = rule(g, *values)
-                if out is None:
-                    continue
-        else:
-            values = [_as_var(node, p, cls) for p in positions]
-            out = None if mode.capture is None else mode.capture.vjp(node, index, kernel, g, values)
-            if out is None:
-                out = rule(g, *values)
-                if out is None:
-                    continue
+        if out.__class__ is tuple:
+            outs[rule], out = out, out[part]
+        if out is None:
+            continue
         if out.shape != parent.shape:
             if not node.op.elementwise:
                 raise GraphError(

@@ -6,6 +6,7 @@ is given (`arrays.py` first, then one file per kind of kernel); `csrc/tinyae.h` 
 
     FORWARD[op](*arrays, **settings)               a new array, or None: not my case
     BACKWARD[op, argument](g, *kept)               the same; kept is what the op's vjp names after g
+                                                   (a tuple of them, where one rule serves several arguments)
     gemm(a, b, bias, activation, param, ...)       the same
     sgd(...), adam(...), noise(...), gather(...)   True: done in place, or False: not my case
     info(), use_isa(name)                          which backend and which instruction set
@@ -17,7 +18,7 @@ without C, `TINYAE_ISA=scalar|neon|avx2|avx512` forces an instruction set. `TINY
 says how many threads to use; else there are as many as processors that this process may use.
 """
 
-from . import elementwise, products
+from . import cells, elementwise, products
 from .inplace import adam, gather, noise, sgd
 from .library import get_num_threads, info, say_why_once, set_num_threads, use_isa
 from .products import gemm
@@ -25,5 +26,5 @@ from .products import gemm
 __all__ = ["BACKWARD", "FORWARD", "adam", "gather", "gemm", "get_num_threads", "info", "noise", "say_why_once",
            "set_num_threads", "sgd", "use_isa"]  # fmt: skip
 
-FORWARD = elementwise.FORWARD | products.FORWARD
-BACKWARD = dict(elementwise.BACKWARD)
+FORWARD = elementwise.FORWARD | products.FORWARD | cells.FORWARD
+BACKWARD = elementwise.BACKWARD | cells.BACKWARD

@@ -3,6 +3,7 @@
     lstm = LSTM(3, 16)                          batch first: x is (n, steps, 3)
     y, (h, c) = lstm(x)                         y (n, steps, 16), the final states h and c (1, n, 16)
     y, (h, c) = lstm(x, lengths=[5, 2, 7])      rows of different length, padded to one array
+    y, _ = decoder(h[0], steps=28)              one input, (n, 16), for all of so many steps
 
 **Lengths.** A row's padding changes nothing: its state stays what it was, outputs there are 0, whatever stands there
 (NaN too) is not read, and the final state is that after the row's last real step. Running backwards starts at each
@@ -33,7 +34,7 @@ from .module import Module, Parameter
 
 __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell"]
 
-_ACTIVATIONS = {"relu": ops.relu, "tanh": ops.tanh}
+_ACTIVATIONS = ("relu", "tanh")
 
 
 # -- one step -------------------------------------------------------------------------------------------------------
@@ -65,11 +66,13 @@ class _Cell(Module):
         if x.ndim != 2 or x.shape[1] != self.n_in:
             raise ShapeError(f"cell: x {x.shape}, expected (n, {self.n_in}).")
         state = self._unpacked(state, x.shape[:1])
-        state = self._step(self._projected(x), state, self.weight_hh, self.bias_hh)
-        return state if self._n_states > 1 else state[0]
+        states = [ops.getitem(s, index=0) for s in self._run(ops.getitem(x, index=None), state)]  # of one step
+        return tuple(states) if len(states) > 1 else states[0]
 
-    def _projected(self, x):
-        return _affine(x, self.weight_ih, self.bias_ih)
+    def _run(self, x, state, steps=None, **settings):
+        """The states after every step, each (steps, n, n_hidden), of inputs (steps, n, n_in), or one for all steps."""
+        z = _repeated(_affine(x, self.weight_ih, None if self.bias_ih is None else self.bias_ih + self.bias_hh), steps)
+        return (self._recurrence(z, self.weight_hh, *state, activation=self.activation, **settings),)
 
     def _unpacked(self, state, lead):
         """A user's state as a tuple of (*lead, n_hidden)."""
@@ -107,9 +110,7 @@ class RNNCell(_Cell):
     Shape: x (n, n_in), h (n, n_hidden) -> (n, n_hidden).
     """
 
-    def _step(self, a, state, weight, bias):
-        (h,) = state
-        return (_ACTIVATIONS[self.activation](a + _affine(h, weight, bias)),)
+    _recurrence = staticmethod(ops.rnn)
 
 
 class LSTMCell(_Cell):
@@ -127,20 +128,16 @@ class LSTMCell(_Cell):
 
     _gates = 4
     _n_states = 2
+    _recurrence = staticmethod(ops.lstm)
 
     def __init__(self, n_in, n_hidden, **settings):
         super().__init__(n_in, n_hidden, **settings)
         if self.bias_ih is not None:
             self.bias_ih._data[self.n_hidden : 2 * self.n_hidden] = 1.0
 
-    def _step(self, a, state, weight, bias):
-        h, c = state
-        act = _ACTIVATIONS[self.activation]
-        first, last = _parts(a + _affine(h, weight, bias), 2, -1)
-        i, f = _parts(ops.sigmoid(first), 2, -1)
-        g, o = _parts(last, 2, -1)
-        c = f * c + i * act(g)
-        return ops.sigmoid(o) * act(c), c
+    def _run(self, x, state, **settings):
+        (y,) = super()._run(x, state, **settings)
+        return tuple(ops.getitem(y, index=index) for index in range(2))
 
 
 class GRUCell(_Cell):
@@ -161,13 +158,10 @@ class GRUCell(_Cell):
 
     _gates = 3
 
-    def _step(self, a, state, weight, bias):
-        (h,) = state
-        a_r, a_z, a_n = _parts(a, 3, -1)
-        u_r, u_z, u_n = _parts(_affine(h, weight, bias), 3, -1)
-        r, z = ops.sigmoid(a_r + u_r), ops.sigmoid(a_z + u_z)
-        n = _ACTIVATIONS[self.activation](a_n + r * u_n)
-        return (n + z * (h - n),)
+    def _run(self, x, state, steps=None, **settings):
+        z, bias = _repeated(_affine(x, self.weight_ih, self.bias_ih), steps), self.bias_hh
+        bias = zeros(z.shape[-1], dtype=self.weight_hh.dtype) if bias is None else bias
+        return (ops.gru(z, self.weight_hh, bias, *state, activation=self.activation, **settings),)
 
 
 # -- sequences ------------------------------------------------------------------------------------------------------
@@ -186,23 +180,33 @@ class _Recurrent(Module):
             width = n_in if k == 0 else n_hidden * len(directions)
             self.layers.append({d: self._cell(width, n_hidden, generator=rng, **settings) for d in directions})
 
-    def forward(self, x, state=None, *, lengths=None):
+    def forward(self, x, state=None, *, lengths=None, steps=None):
         """(the last layer's outputs, the final state of every layer and direction); see the class."""
         cells = [(k, direction, cell) for k, layer in enumerate(self.layers) for direction, cell in layer.items()]
         first = cells[0][2]
-        if x.ndim != 3 or x.shape[2] != first.n_in or not x.shape[1]:
+        if steps is not None:
+            steps = _size("recurrent", "steps", steps)
+            if x.ndim != 2 or x.shape[1] != first.n_in:
+                raise ShapeError(f"recurrent: x {x.shape}, expected (n, {first.n_in}) for steps={steps}.")
+            x = ops.getitem(x, index=None)
+        elif x.ndim != 3 or x.shape[2] != first.n_in or not x.shape[1]:
             raise ShapeError(f"recurrent: x {x.shape}, expected (n, steps, {first.n_in}) with at least one step.")
-        mask = None if lengths is None else _mask(lengths, *x.shape[:2])
-        x = ops.transpose(x, axes=(1, 0, 2))  # steps first: each step is one piece of memory
-        if mask is not None:
-            x = ops.where(mask, x, 0.0)
+        else:
+            x = ops.transpose(x, axes=(1, 0, 2))  # steps first: each step is one piece of memory
+        mask = None
+        if lengths is not None:
+            length = steps or x.shape[0]
+            lengths = _checked(lengths, x.shape[1], length)
+            mask = (np.arange(length)[:, None] < lengths)[..., None]  # what is real
+            x = ops.where(mask[: x.shape[0]], x, 0.0)
         states = first._unpacked(state, (len(cells), x.shape[1]))
         finals, outputs = [], []
         for number, (k, direction, cell) in enumerate(cells):
             start = tuple(ops.getitem(s, index=number) for s in states)
-            y, final = _run(cell, x, start, mask, direction == "reverse")
-            outputs.append(y)
-            finals.append(final)
+            backwards = direction == "reverse"
+            after = cell._run(x, start, steps=None if k else steps, lengths=lengths, reverse=backwards)
+            finals.append([ops.getitem(s, index=0 if backwards else -1) for s in after])
+            outputs.append(after[0] if mask is None else ops.where(mask, after[0], 0.0))
             if len(outputs) == len(self.layers[k]):
                 x, outputs = outputs[0] if len(outputs) == 1 else ops.concat(*outputs, axis=-1), []
         state = tuple(ops.stack(*parts, axis=0) for parts in zip(*finals))
@@ -229,11 +233,13 @@ class RNN(_Recurrent):
         "tanh" or "relu".
     bias, init, recurrent_init, generator, dtype : as in `RNNCell`
 
-    ``layer(x, state=None, lengths=None)`` returns (outputs, final state). state is what to start from (None: zeros),
-    lengths how many steps of each row are real (None: all).
+    ``layer(x, state=None, lengths=None, steps=None)`` returns (outputs, final state). state is what to start from
+    (None: zeros), lengths how many steps of each row are real (None: all). With steps, x is one input for so many
+    steps, as the decoder of a sequence autoencoder reads its code (Srivastava et al. 2015): one step's product.
 
-    Shape: x (n, steps, n_in), lengths (n,) of integers -> outputs (n, steps, n_hidden * directions), state
-    (n_layers * directions, n, n_hidden), ordered by layer, then forward, reverse.
+    Shape: x (n, steps, n_in), or (n, n_in) with steps; lengths (n,) of integers -> outputs
+    (n, steps, n_hidden * directions), state (n_layers * directions, n, n_hidden), ordered by layer, then forward,
+    reverse.
     """
 
     _cell = RNNCell
@@ -248,7 +254,7 @@ class LSTM(_Recurrent):
     activation : str
         "tanh" or "relu", in place of both of the cell's tanh.
 
-    ``layer(x, state=None, lengths=None)`` returns (outputs, (h, c)), and takes such a pair as state.
+    ``layer(x, state=None, lengths=None, steps=None)`` returns (outputs, (h, c)), and takes such a pair as state.
 
     Shape: as `RNN`; h and c each as its state.
     """
@@ -263,7 +269,7 @@ class GRU(_Recurrent):
     ----------
     n_in, n_hidden, n_layers, bidirectional, activation, bias, init, recurrent_init, generator, dtype : as in `RNN`
 
-    ``layer(x, state=None, lengths=None)`` returns (outputs, final state).
+    ``layer(x, state=None, lengths=None, steps=None)`` returns (outputs, final state).
 
     Shape: as `RNN`.
     """
@@ -271,35 +277,13 @@ class GRU(_Recurrent):
     _cell = GRUCell
 
 
-def _run(cell, x, state, mask, backwards):
-    """(outputs (steps, n, n_hidden), final state) of a cell over x (steps, n, n_in): one product for all inputs."""
-    inputs = [ops.reshape(a, shape=a.shape[1:]) for a in _parts(cell._projected(x), x.shape[0], 0)]
-    weight, bias = cell.weight_hh, cell.bias_hh  # once: they may be computed (`parametrise`)
-    outputs = [None] * len(inputs)
-    for t in reversed(range(len(inputs))) if backwards else range(len(inputs)):
-        new = cell._step(inputs[t], state, weight, bias)
-        if mask is None:
-            state, outputs[t] = new, new[0]
-        else:
-            state = tuple(ops.where(mask[t], a, b) for a, b in zip(new, state))
-            outputs[t] = ops.where(mask[t], new[0], 0.0)
-    return ops.stack(*outputs, axis=0), state
+def _repeated(z, steps):
+    """z (1, n, gates) for all steps, or, if that is None, z."""
+    return z if steps is None else ops.broadcast_to(z, shape=(steps, *z.shape[1:]))
 
 
-def _parts(x, n, axis):
-    """x in n equal parts along axis. Halves of halves: backward fills in zeros around each part, and so costs n log n
-    and not n * n.
-    """
-    if n == 1:
-        return [x]
-    cut = x.shape[axis] // n * (n // 2)
-    lead = (slice(None),) * (axis % x.ndim)
-    left, right = (ops.getitem(x, index=(*lead, piece)) for piece in (slice(None, cut), slice(cut, None)))
-    return _parts(left, n // 2, axis) + _parts(right, n - n // 2, axis)
-
-
-def _mask(lengths, n, steps):
-    """Whether a step is real. Shape: (n,) -> (steps, n, 1)."""
+def _checked(lengths, n, steps):
+    """How many steps of each row are real, (n,)."""
     lengths = lengths._data if isinstance(lengths, Var) else np.asarray(lengths)
     if lengths.shape != (n,):
         raise ShapeError(f"recurrent: lengths {lengths.shape} for a batch of {n} rows, expected ({n},).")
@@ -307,4 +291,4 @@ def _mask(lengths, n, steps):
         raise DtypeError(f"recurrent: lengths of dtype {lengths.dtype}. Steps are counted by integers.")
     if n and not 0 <= lengths.min() <= lengths.max() <= steps:
         raise AxisError(f"recurrent: lengths from {lengths.min()} to {lengths.max()} for rows of {steps} steps.")
-    return (np.arange(steps)[:, None] < lengths)[..., None]
+    return lengths.astype(np.int64)

@@ -53,7 +53,12 @@ class _Recurrent(Module):
         dtype: npt.DTypeLike = "float32",
     ) -> None: ...
     def forward(
-        self, x: TensorLike, state: Any = None, *, lengths: Sequence[int] | npt.ArrayLike | None = None
+        self,
+        x: TensorLike,
+        state: Any = None,
+        *,
+        lengths: Sequence[int] | npt.ArrayLike | None = None,
+        steps: int | None = None,
     ) -> tuple[Tensor, Any]: ...
     def extra_repr(self) -> str: ...
 

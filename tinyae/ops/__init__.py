@@ -1,5 +1,5 @@
 """Every operation, declared once: ``math`` first, then ``activations``, ``shape``, ``linalg``, ``conv``, ``pool``,
-``random`` and ``state``.
+``random``, ``recurrent`` and ``state``.
 
 Functions of this package take Tensors or plain arrays and answer in kind. ``tinyae ops`` lists them.
 
@@ -10,18 +10,19 @@ Ring 2. Imports the engine and the kernels only.
 """
 
 from ..engine import broadcast_to, cast, sum_to
-from . import activations, conv, linalg, math, pool, random, shape, state
+from . import activations, conv, linalg, math, pool, random, recurrent, shape, state
 from .activations import *  # noqa: F403
 from .conv import *  # noqa: F403
 from .linalg import *  # noqa: F403
 from .math import *  # noqa: F403
 from .pool import *  # noqa: F403
 from .random import *  # noqa: F403
+from .recurrent import *  # noqa: F403
 from .shape import *  # noqa: F403
 from .state import *  # noqa: F403
 
 __all__ = sorted(
     ["broadcast_to", "cast", "sum_to"]  # these three the engine itself needs
     + activations.__all__ + conv.__all__ + linalg.__all__ + math.__all__ + pool.__all__ + random.__all__
-    + shape.__all__ + state.__all__
+    + recurrent.__all__ + shape.__all__ + state.__all__
 )  # fmt: skip

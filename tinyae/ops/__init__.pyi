@@ -61,6 +61,7 @@ __all__ = [
     "ge",
     "gelu",
     "getitem",
+    "gru",
     "gt",
     "gumbel",
     "hardtanh",
@@ -74,6 +75,7 @@ __all__ = [
     "logdet",
     "logsigmoid",
     "logsumexp",
+    "lstm",
     "lt",
     "matmul",
     "max",
@@ -95,6 +97,7 @@ __all__ = [
     "prod",
     "relu",
     "reshape",
+    "rnn",
     "roll",
     "rsqrt",
     "scatter_add",
@@ -423,6 +426,21 @@ def avg_pool(
     x: _T, /, *, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, count_include_pad: bool = True
 ) -> _T: ...
 def upsample(x: _T, /, *, scale_factor: Sizes, mode: Literal["nearest", "linear", "bilinear"] = "nearest") -> _T: ...
+
+# -- recurrent: a Tensor if one of the operands is one
+
+def rnn(
+    z: Any, weight: Any, h: Any, /, *, activation: Literal["tanh", "relu"] = "tanh",
+    lengths: npt.NDArray[Any] | None = None, reverse: bool = False,
+) -> Any: ...  # fmt: skip
+def lstm(
+    z: Any, weight: Any, h: Any, c: Any, /, *, activation: Literal["tanh", "relu"] = "tanh",
+    lengths: npt.NDArray[Any] | None = None, reverse: bool = False,
+) -> Any: ...  # fmt: skip
+def gru(
+    z: Any, weight: Any, bias: Any, h: Any, /, *, activation: Literal["tanh", "relu"] = "tanh",
+    lengths: npt.NDArray[Any] | None = None, reverse: bool = False,
+) -> Any: ...  # fmt: skip
 
 # -- state ------------------------------------------------------------------------------------------------
 

@@ -156,7 +156,7 @@ class Recorder:
             return None
         raw = [v._data if isinstance(v, Var) else v for v in values]
         out = kernel(g._data, *raw)
-        if out is None:
+        if out is None or out.__class__ is tuple:  # an instruction has one result: then the rule's own ops are recorded
             return None
         op = node.op
         argument = None if op.variadic else op.arguments[index]
