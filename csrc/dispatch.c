@@ -105,7 +105,6 @@ static const struct {
 };
 static const char *const binary_ops[] = {"add", "subtract", "multiply", "divide"};
 
-static int is_unary(int op) { return op >= 0 && op < UNARY_OPS; }
 static int is_binary(int op) { return op >= 0 && op < BINARY_OPS; }
 
 const char *tae_unary_name(int op) { return is_unary(op) ? unary_ops[op].name : NULL; }
@@ -113,9 +112,6 @@ const char *tae_binary_name(int op) { return is_binary(op) ? binary_ops[op] : NU
 int tae_unary_keeps_y(int op) { return is_unary(op) ? unary_ops[op].kept[0] == 'y' : -1; }
 
 /* ---- the functions of tinyae.h ----------------------------------------------------------------------------------- */
-
-#define NEED(condition) if (!(condition)) return TAE_BAD_ARGUMENT
-#define MINE(condition) if (!(condition)) return TAE_NOT_MINE
 
 /* Runs one kernel of the ISA in force, in our floating-point mode. */
 #define RUN(...)                                             \
@@ -135,16 +131,6 @@ int tae_unary_keeps_y(int op) { return is_unary(op) ? unary_ops[op].kept[0] == '
         leave(mode);                                         \
         return TAE_DONE;                                     \
     } while (0)
-
-static int is_dtype(int dtype) { return dtype == 0 || dtype == 1; }
-
-/* a b c elements of the dtype: each at least 0, and the bytes countable. */
-static int fits(int dtype, int64_t a, int64_t b, int64_t c) {
-    int64_t room = (int64_t)(PTRDIFF_MAX / (dtype ? sizeof(double) : sizeof(float)));
-    if (a < 0 || b < 0 || c < 0) return 0;
-    if (a == 0 || b == 0 || c == 0) return 1;
-    return a <= room && b <= room / a && c <= room / a / b;
-}
 
 int tae_unary(int op, int dtype, int64_t n, const void *x, void *out, double param) {
     MINE(is_unary(op) && is_dtype(dtype));

@@ -1,7 +1,7 @@
-/* internal.h: what dispatch.c and the per-ISA files share.  Nothing here is public.
+/* internal.h: what dispatch.c, conv.c and the per-ISA files share.  Nothing here is public.
  *
- * An instruction set (ISA) is one small file, isa_NAME.c, that names its registers and includes isa.inc; that
- * includes the templates kernels.inc and gemm.inc for float and for double.  The result is one tae_isa_table. */
+ * An instruction set (ISA) is one small file, isa_NAME.c, that names its registers and includes isa.inc; that includes
+ * the templates kernels.inc, gemm.inc and conv.inc for float and for double.  The result is one tae_isa_table. */
 #ifndef TINYAE_INTERNAL_H
 #define TINYAE_INTERNAL_H
 
@@ -113,13 +113,39 @@ typedef struct {
     void *y, *work, *dz, *du, *dh, *dc;
 } recurrent_call;
 
+/* A convolution along one axis, as conv.inc sees it: place i of y meets, for tap k, place i step + first + k move of x,
+ * which counts as zero outside of 0 .. source - 1. */
+typedef struct {
+    int64_t count, source;              /* places of y, and of x */
+    int64_t step, first, move, taps;
+    int64_t kernel_first, kernel_step;  /* tap k is place kernel_first + k kernel_step of the kernel */
+    int64_t to_first, to_step;          /* place i of y is place to_first + i to_step of its image */
+} conv_axis;
+
+/* `images` images of one group of channels: y, from x and w, or, by conv_weight, w from x and y.  Strides are in
+ * elements; those of rows are the lengths of rows, but for a y that is written in parts. */
+typedef struct {
+    conv_axis axis[2];         /* rows, columns */
+    int64_t band[2], at[2];    /* so many places of y at a time, and which of them; conv_weight takes all in turn */
+    int64_t images, in, out;   /* in: channels of x; out: of y */
+    int64_t chunk;             /* so many channels of x at a time: Note [Bits of convolutions] */
+    const void *x; int64_t x_image, x_channel;
+    void *y; int64_t y_image, y_channel, y_row;
+    void *w; int64_t w_in, w_out, w_row;
+    const void *bias; int activation; double param;
+} conv_call;
+
+/* Elements of a bank (conv.inc), and how many taps a table holds. */
+enum { CONV_BANK = 1 << 16, CONV_TAPS = 256 };
+
 /* For GEMM_TILES (gemm.inc): the tiles of 1 to so many rows. */
 #define ROWS_4(V) KERNEL(1, V) KERNEL(2, V) KERNEL(3, V) KERNEL(4, V)
 #define ROWS_6(V) ROWS_4(V) KERNEL(5, V) KERNEL(6, V)
 #define ROWS_8(V) ROWS_6(V) KERNEL(7, V) KERNEL(8, V)
 #define ROWS_12(V) ROWS_8(V) KERNEL(9, V) KERNEL(10, V) KERNEL(11, V) KERNEL(12, V)
 
-/* Each thread has so much scratch memory: gemm.inc keeps its packed panels there, chain.inc its registers. */
+/* Each thread has so much scratch memory: gemm.inc keeps its packed panels there, conv.inc its bank,
+ * chain.inc its registers. */
 #define SCRATCH_BYTES (1 << 20)
 void *tae_scratch(void);
 
@@ -169,6 +195,8 @@ typedef struct {
     double (*peak_fma)(int64_t rounds, double *sink);
     void (*peak_copy)(int64_t n, const void *x, void *out);
     void (*peak_rotate)(int64_t n, void *p, const void *g, void *m, void *v);
+    void (*conv)(const conv_call *call, void *scratch);
+    void (*conv_weight)(const conv_call *call, void *scratch);
 } tae_kernels;
 
 typedef struct {
@@ -213,5 +241,22 @@ typedef int fp_mode;
 ALWAYS_INLINE fp_mode enter(void) { return 0; }
 ALWAYS_INLINE void leave(fp_mode mode) { (void)mode; }
 #endif
+
+/* ---- checks ------------------------------------------------------------------------------------------------------ */
+
+#define NEED(condition) if (!(condition)) return TAE_BAD_ARGUMENT
+#define MINE(condition) if (!(condition)) return TAE_NOT_MINE
+
+ALWAYS_INLINE int is_unary(int op) { return op >= 0 && op < UNARY_OPS; }
+
+ALWAYS_INLINE int is_dtype(int dtype) { return dtype == 0 || dtype == 1; }
+
+/* a b c elements of the dtype: each at least 0, and the bytes countable. */
+ALWAYS_INLINE int fits(int dtype, int64_t a, int64_t b, int64_t c) {
+    int64_t room = (int64_t)(PTRDIFF_MAX / (dtype ? sizeof(double) : sizeof(float)));
+    if (a < 0 || b < 0 || c < 0) return 0;
+    if (a == 0 || b == 0 || c == 0) return 1;
+    return a <= room && b <= room / a && c <= room / a / b;
+}
 
 #endif

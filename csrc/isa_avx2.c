@@ -16,6 +16,7 @@
 #define GEMM_VECTORS 2
 #define GEMM_ROWS {12, 6}  /* 12 of 16 registers accumulate */
 #define GEMM_TILES ROWS_12(1) ROWS_6(2)
+#define GEMM_WIDEST ROWS_6(2)
 #define VFMA_f32(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define VFMA_f64(a, b, c) _mm256_fmadd_pd(a, b, c)
 #define VMIN_f32(a, b) _mm256_min_ps(a, b)

@@ -16,6 +16,7 @@
 #define GEMM_VECTORS 4
 #define GEMM_ROWS {12, 12, 8, 6}  /* 24 of 32 registers accumulate */
 #define GEMM_TILES ROWS_12(1) ROWS_12(2) ROWS_8(3) ROWS_6(4)
+#define GEMM_WIDEST ROWS_6(4)
 #define VFMA_f32(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define VFMA_f64(a, b, c) _mm512_fmadd_pd(a, b, c)
 #define VMIN_f32(a, b) _mm512_min_ps(a, b)

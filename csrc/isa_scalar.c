@@ -9,6 +9,7 @@
 #define GEMM_VECTORS 2
 #define GEMM_ROWS {8, 4}  /* 8 of 16 registers accumulate: without FMA a product needs one more */
 #define GEMM_TILES ROWS_8(1) ROWS_4(2)
+#define GEMM_WIDEST ROWS_4(2)
 #define VFMA_f32(a, b, c) ((a) * (b) + (c))
 #define VFMA_f64(a, b, c) ((a) * (b) + (c))
 #if TAE_X86 /* which has SSE2 */

@@ -1,4 +1,5 @@
-/* tinyae.h: the C API.  Read it first; dispatch.c, activations.def, kernels.inc and gemm.inc come after it.
+/* tinyae.h: the C API.  Read it first; dispatch.c, activations.def, kernels.inc, gemm.inc, conv.c and conv.inc come
+ * after it.
  *
  * What it promises not to do: it knows nothing of Python, tensors, shapes or gradients, keeps no state but the chosen
  * instruction set, and allocates nothing (there is 1 MiB of static scratch memory per calling thread).
@@ -91,6 +92,34 @@ int tae_gemm_stack(int dtype, int axes, const int64_t *sizes, const int64_t *a_s
 int tae_gemm_split(int pieces, int axes, const int64_t *sizes, const int64_t *a_steps, const int64_t *b_steps,
                    int64_t m, int64_t n, int64_t k, const void *a, int64_t a_rs, int64_t a_cs,
                    const void *b, int64_t b_rs, int64_t b_cs, void *c, double alpha, double beta);
+
+/* Convolution of images, of two sides.  Place i of the small one meets, for every place k of the kernel, place
+ * i stride + k dilation - before of the big one, along each axis; what is met outside of it counts as zero.  Arrays are
+ * big (images, channels, height, width), small likewise, weight (channels of small, channels of big / groups, height
+ * and width of the kernel), bias (channels of the result) or NULL.  The channels of each side fall into `groups` equal
+ * parts, and part i meets part i. */
+typedef struct {
+    int64_t images, groups;
+    int64_t big[3], small[3];  /* channels, height, width */
+    int64_t kernel[2], stride[2], before[2], dilation[2];
+} tae_windows;
+
+/* small = f(the sum of weight times what is met, over big's channels and the kernel's places, + bias); and its
+ * transpose, big = f(the sum over all that meets it, + bias).  `activation` is a unary op, or -1 for none.
+ * TAE_NOT_MINE for a kernel or a stride of more than 256 places, and for one whose window is too wide to be kept in a
+ * second-level cache.  TAE_BAD_ARGUMENT for a length below 1 (images may be 0) or above 2^31. */
+int tae_conv2d(int dtype, const tae_windows *windows, const void *big, const void *weight, const void *bias,
+               int activation, double param, void *small);
+int tae_conv2d_transposed(int dtype, const tae_windows *windows, const void *small, const void *weight,
+                          const void *bias, int activation, double param, void *big);
+
+/* weight = the sum of small times what it meets of big, over images and places: the gradient of both of the above.
+ * `room` is memory to work in, of as many elements as tae_conv2d_weight_room says, and may be NULL if that is 0. */
+int tae_conv2d_weight(int dtype, const tae_windows *windows, const void *big, const void *small, void *weight,
+                      void *room);
+
+/* -1 where the sizes are unsound. */
+int64_t tae_conv2d_weight_room(const tae_windows *windows);
 
 /* out (outer, inner) = the sum of x (outer, n, inner) over its middle axis. */
 int tae_sum(int dtype, int64_t outer, int64_t n, int64_t inner, const void *x, void *out);

@@ -157,8 +157,9 @@ def test_the_library_names_what_it_has():
     assert kernels.library.reported(lib.tae_isa_name)[0] == "scalar"
     assert set(kernels.FORWARD) == {
         *UNARY, *RECURRENT, "matmul", "linear", "sum", "max", "min", "softmax", "log_softmax", "logsumexp",
+        *kernels.conv.FORWARD,
     }
-    assert set(kernels.BACKWARD) == {
+    assert set(kernels.BACKWARD) - set(kernels.conv.BACKWARD) == {
         *((name, "x") for name in (*UNARY, "softmax", "log_softmax")), *((name, "z") for name in RECURRENT)
     }  # fmt: skip
     names = kernels.library.reported(lib.tae_unary_name)
@@ -171,6 +172,11 @@ def test_the_library_names_what_it_has():
 
 
 # -- what C is given ------------------------------------------------------------------------------------------------
+
+
+# Those of convolution are asked the same in test_conv_kernels.py.
+FORWARD = {name: kernel for name, kernel in kernels.FORWARD.items() if name not in kernels.conv.FORWARD}
+BACKWARD = {key: kernel for key, kernel in kernels.BACKWARD.items() if key not in kernels.conv.BACKWARD}
 
 
 def unaligned(x):
@@ -200,7 +206,7 @@ def layouts(x):
 
 @needs_c
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", sorted(kernels.FORWARD))
+@pytest.mark.parametrize("name", sorted(FORWARD))
 def test_any_memory_gives_the_same_bits(name, dtype):
     rng = np.random.default_rng(0)
     x, y = rng.uniform(0.1, 2, (5, 5)).astype(dtype), rng.uniform(0.1, 2, (5, 5)).astype(dtype)
@@ -223,7 +229,7 @@ def test_any_memory_gives_the_same_bits(name, dtype):
             result = kernels.FORWARD[name](*operands[:which], other, *operands[which + 1 :], **settings)
             assert result.tobytes() == expected.tobytes(), layout
             assert result.flags.c_contiguous and result.flags.writeable and result.base is None
-    for key, backward in kernels.BACKWARD.items():
+    for key, backward in BACKWARD.items():
         if key == (name, "x"):
             expected = backward(x, y, *settings.values())
             for layout, other in layouts(x).items():
@@ -257,7 +263,7 @@ def test_what_is_not_an_array_of_native_floats_is_not_its_case(x):
     axis = {name: {"axis": None, "keepdims": False} for name in ("sum", "max", "min")}
     axis |= {"logsumexp": {"axis": -1, "keepdims": False}}
     axis |= {"softmax": {"axis": -1}, "log_softmax": {"axis": -1}}
-    for name, forward in kernels.FORWARD.items():
+    for name, forward in FORWARD.items():
         if name in RECURRENT:
             arrays = recurrent(name, np.random.default_rng(0))
             assert all(forward(*arrays[:i], x, *arrays[i + 1 :], **_ONCE) is None for i in range(len(arrays))), name
@@ -270,7 +276,7 @@ def test_what_is_not_an_array_of_native_floats_is_not_its_case(x):
         else:
             assert forward(x, **axis.get(name, SETTINGS.get(name, {}))) is None, name
     assert kernels.FORWARD["linear"](good, good, x) is None
-    for name, backward in kernels.BACKWARD.items():
+    for name, backward in BACKWARD.items():
         if name[0] in RECURRENT:
             continue
         setting = [-1] if "softmax" in name[0] else [*SETTINGS.get(name[0], {}).values()]
