@@ -139,7 +139,7 @@ class Recorder:
         operands = tuple(self._operand(v, a, op) for v, a in zip(args, arrays))
         if id(result._data) in self._values:  # an op that returned its operand: nothing happened
             return
-        self.instructions.append(Instruction(op, operands, settings, self._new(result._data), here(4), draw))
+        self.instructions.append(Instruction(op, operands, settings, (self._new(result._data),), here(4), draw))
 
     def _check_setting(self, op, name, setting):
         parts = setting if isinstance(setting, tuple) else (setting,)
@@ -151,12 +151,12 @@ class Recorder:
                 )
 
     def vjp(self, node, index, kernel, g, values):
-        """The gradient of one operand by its C kernel, as one instruction; None if there is none."""
+        """The gradients that a rule gives, by its C kernel, as one instruction; None if there is none."""
         if kernel is None or mode.recording:
             return None
         raw = [v._data if isinstance(v, Var) else v for v in values]
         out = kernel(g._data, *raw)
-        if out is None or out.__class__ is tuple:  # an instruction has one result: then the rule's own ops are recorded
+        if out is None:
             return None
         op = node.op
         argument = None if op.variadic else op.arguments[index]
@@ -165,9 +165,12 @@ class Recorder:
         settings = {n: r for r, n in zip(raw, names) if not isinstance(r, np.ndarray)}
         operands = (self._operand(g, g._data, op), *(self._operand(v, r, op) for v, r in arrays))
         kept = tuple(n for r, n in zip(raw, names) if isinstance(r, np.ndarray))
-        rule = Vjp(op, op.rules[argument][0], kept)
-        self.instructions.append(Instruction(rule, operands, settings, self._new(out), node.where))
-        return _wrap(g._result, out, None, None)
+        rule = Vjp(op, op.rules[argument][0], kernel, kept)
+        outs = out if isinstance(out, tuple) else (out,)
+        results = tuple(self._new(x) for x in outs)
+        self.instructions.append(Instruction(rule, operands, settings, results, node.where))
+        outs = tuple(_wrap(g._result, x, None, None) for x in outs)
+        return outs if isinstance(out, tuple) else outs[0]
 
     def assign(self, var, value, index):
         """``var[index] = value`` is about to happen."""
@@ -201,7 +204,7 @@ class Recorder:
         self._writes[id(var)] = var
         self._before.setdefault(id(var._data), (var._data, var._data.copy()))
         result = self._new(var._data, cell=before.cell)
-        self.instructions.append(Instruction(op, operands, {}, result, here(4)))
+        self.instructions.append(Instruction(op, operands, {}, (result,), here(4)))
 
     def undo(self):
         """Put back what was changed so far: the step is to have happened wholly or not at all."""

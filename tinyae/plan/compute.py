@@ -24,8 +24,11 @@ def compute(instruction, operands, kernels=False):
     elif isinstance(op, Vjp):
         g, *kept = operands
         named = dict(zip(op.names, kept)) | instruction.settings
-        code = op.rule.__code__
-        y = op.rule(g, *[named[name] for name in code.co_varnames[1 : code.co_argcount]])
+        values = [named[name] for name in op.rule.__code__.co_varnames[1 : op.rule.__code__.co_argcount]]
+        y = op.kernel(g, *values) if kernels else None
+        y = op.rule(g, *values) if y is None else y
+        if isinstance(y, tuple):
+            return y
     elif isinstance(op, Assign):
         cell, value = operands
         cell[op.index] = value

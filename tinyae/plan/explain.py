@@ -48,7 +48,8 @@ def _program(program):
     for i in program.instructions:
         operands = ", ".join(str(x) for x in i.operands)
         settings = "".join(f", {k}={_setting(v)}" for k, v in i.settings.items())
-        rows.append((str(i.result), _kind(i.result), f"{i.name}({operands}{settings})", _where(i.where)))
+        results = " ".join(map(str, i.results)), " ".join(map(_kind, i.results))
+        rows.append((*results, f"{i.name}({operands}{settings})", _where(i.where)))
     return _table(rows)
 
 

@@ -208,6 +208,8 @@ class _Lowering:
                     node.after.add(writer[root])
                 readers.setdefault(root, []).append(node)
             root = self.ref(node.result).root
+            for other in node.instruction.results[1:]:
+                writer[self.ref(other).root] = self.made_by[self.ref(other).root] = node
             if node.result.cell is not None:
                 node.after.update(r for r in readers.get(root, ()) if r is not node)
                 if root in writer:
@@ -263,9 +265,9 @@ class _Lowering:
             if how is not None and how(node):
                 return
         reads = [self.ref(v) for v in i.values]
-        self.add("host", reads, [self.ref(node.result)], instruction=i,
-                 operands=[(self.ref(x), x.dtype) if isinstance(x, Value) else x for x in i.operands],
-                 out=self.ref(node.result))  # fmt: skip
+        outs = [self.ref(node.result), *(self.ref(value) for value in i.results[1:])]
+        self.add("host", reads, outs, instruction=i, outs=outs,
+                 operands=[(self.ref(x), x.dtype) if isinstance(x, Value) else x for x in i.operands])  # fmt: skip
 
     def _floats(self, i):
         dtype = self.dtype_of(i.result)
@@ -313,7 +315,15 @@ class _Lowering:
         a, b = (self.ref(x) for x in i.operands)
         if self._is_product(i):
             return self._product(node, self.as_matrix(a), b, None)
-        if len(a.shape) < 2 or len(b.shape) < 3 or i.settings.get("precision") is not None:
+        if i.settings.get("precision") is not None:
+            return False
+        if len(a.shape) == 1 and len(b.shape) <= 2:
+            a = Ref(a.root, a.offset, (1, *a.shape), (0, *a.strides))
+        if len(a.shape) >= 2 and len(b.shape) == 1:
+            b = Ref(b.root, b.offset, (*b.shape, 1), (*b.strides, 1))
+        if len(b.shape) == 2:
+            return self._product(node, self.as_matrix(a), b, None)
+        if len(a.shape) < 2:
             return False
         leading = i.result.shape[:-2]
         a, b = (x.spread((*leading, *x.shape[-2:])) for x in (a, b))

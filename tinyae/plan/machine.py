@@ -84,6 +84,8 @@ class Machine:
             elif name == "tensors":
                 value = [(n, *[(self.numbers[ref.root], ref.offset) for ref in refs]) for n, *refs in value]
             fields["kind" if name == "what" else "from" if name == "source" else name] = value
+        if item.kind == "gemm":
+            fields["c"] = (*fields["c"], fields["n"])
         if item.kind == "noise":
             fields |= {"key": item.fields["generator"].key, "counter": 0,
                        "counter_step": self.program.generators[item.fields["generator"]]}  # fmt: skip
@@ -94,8 +96,8 @@ class Machine:
 
     def _place(self, kind, name, ref):
         place = (self.numbers[ref.root], ref.offset)
-        if kind == "gemm" and name in "abc":
-            return (*place, *(ref.strides if name != "c" else ref.strides[-2:-1]))
+        if kind == "gemm" and name in "ab":
+            return (*place, *ref.strides)
         if kind == "gemm_stack" and name in "ab":
             return (*place, *ref.strides)
         if kind == "copy":
@@ -198,7 +200,8 @@ class Machine:
         with np.errstate(all="ignore"):
             y = compute(instruction, operands, kernels=True)
         if instruction.result.cell is None:
-            self.array(item.fields["out"], None, arrays)[...] = y
+            for out, value in zip(item.fields["outs"], y if y.__class__ is tuple else (y,)):
+                self.array(out, None, arrays)[...] = value
 
     def array(self, ref, dtype, arrays):
         """A ref as a NumPy view; of a dtype other than the memory's, converted."""

@@ -38,7 +38,7 @@ def _rewrite(program, visit):
 
     for old in program.instructions:
         operands = tuple(now(x) for x in old.operands)
-        new = visit(Instruction(old.op, operands, old.settings, old.result, old.where, old.draw))
+        new = visit(Instruction(old.op, operands, old.settings, old.results, old.where, old.draw))
         if isinstance(new, Value):
             known[old.result] = new
         else:
@@ -51,7 +51,7 @@ def fold(program):
     """Compute what depends on constants alone."""
 
     def visit(instruction):
-        if _changes_state(instruction) or is_noise(instruction):
+        if _changes_state(instruction) or is_noise(instruction) or len(instruction.results) > 1:
             return instruction
         if any(x.constant is None for x in instruction.values):
             return instruction
@@ -85,7 +85,7 @@ def merge(program):
     known = {}
 
     def visit(instruction):
-        if _changes_state(instruction) or is_noise(instruction):
+        if _changes_state(instruction) or is_noise(instruction) or len(instruction.results) > 1:
             return instruction
         name = instruction.name if not isinstance(instruction.op, Op) else instruction.op
         operands = tuple(x if isinstance(x, Value) else (type(x), x) for x in instruction.operands)
@@ -105,7 +105,7 @@ def prune(program):
     """Leave out what neither the outputs nor the state need."""
     needed, kept = set(program.outputs), []
     for instruction in reversed(program.instructions):
-        if _changes_state(instruction) or instruction.result in needed:
+        if _changes_state(instruction) or not needed.isdisjoint(instruction.results):
             needed.update(instruction.values)
             kept.append(instruction)
     return Program(program.inputs, kept[::-1], program.outputs, program.cells, program.generators, program.tick)

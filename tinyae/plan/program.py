@@ -51,8 +51,8 @@ class Value:
 class Vjp:
     """The fused gradient of an op with respect to one operand, as C has it. Operands: g, then what the rule names."""
 
-    def __init__(self, op, rule, names):
-        self.op, self.rule, self.names = op, rule, names
+    def __init__(self, op, rule, kernel, names):
+        self.op, self.rule, self.kernel, self.names = op, rule, kernel, names
         self.name = f"{op.name}.vjp"
 
 
@@ -77,10 +77,11 @@ class Update:
 class Instruction:
     """One line of a program. ``op`` is an `Op` of the engine, or one of the classes above."""
 
-    __slots__ = ("draw", "op", "operands", "result", "settings", "where")
+    __slots__ = ("draw", "op", "operands", "result", "results", "settings", "where")
 
-    def __init__(self, op, operands, settings, result, where, draw=None):
-        self.op, self.operands, self.settings, self.result, self.where = op, operands, settings, result, where
+    def __init__(self, op, operands, settings, results, where, draw=None):
+        self.op, self.operands, self.settings, self.where = op, operands, settings, where
+        self.results, self.result = results, results[0]  # several of a `Vjp` with respect to several operands
         self.draw = draw  # of noise: how far its generator's counter had moved before it, in this step
 
     @property
