@@ -159,9 +159,11 @@ int tae_binary(int op, int dtype, int64_t n, const void *a, int64_t a_step, cons
 #define GEMM_SHARE 4e5
 #define GEMM_LARGE 64e6
 #define GEMM_SPEED 100
-/* Blocks begin at whole tiles; moving an element of A or B to where it is used takes the time of so many
+/* Blocks of whole rows may take longer by this: whatever follows on the same rows finds them in its thread's cache. */
+#define GEMM_BY_ROWS 0.9
+/* Blocks begin at whole vectors; moving an element of A or B to where it is used takes the time of so many
  * multiply-adds. */
-enum { GEMM_COLUMNS = 64, GEMM_MOVE = 16 };
+enum { GEMM_COLUMNS = 16, GEMM_MOVE = 16 };
 
 /* A stack of products; `whole` is one of them and points to the first.  A task is a block of C, `rows` by `columns`, or
  * else, where each product is one block, so many products one after the other. */
@@ -232,11 +234,12 @@ static int gemm_run(gemm_job *job) {
         job->items_of_task = 1;
         for (int down = 1; down <= parts; down++) {
             const int64_t rows = (q->m + down - 1) / down, step = parts / down * GEMM_COLUMNS;
-            const int64_t columns = (q->n + step - 1) / step * GEMM_COLUMNS;
-            const double moved = (double)(rows + columns) * GEMM_MOVE, time = (double)rows * (double)columns + moved;
+            const int64_t even = (q->n + step - 1) / step * GEMM_COLUMNS, columns = even < q->n ? even : q->n;
+            const double moved = (double)(rows + columns) * GEMM_MOVE;
+            const double time = ((double)rows * (double)columns + moved) * (down == parts ? GEMM_BY_ROWS : 1);
             if (time < least) {
                 least = time;
-                job->rows = rows, job->columns = columns < q->n ? columns : q->n;
+                job->rows = rows, job->columns = columns;
             }
         }
         job->down = (q->m + job->rows - 1) / job->rows;

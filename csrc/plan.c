@@ -75,11 +75,11 @@ static void part_task(void *context, int64_t task) {
     leave(mode);
 }
 
-/* Two parts for each thread, lest one that is held up holds up the others. */
+/* One part for each thread, and the caller, which begins, takes the same one in every step: its cache knows it. */
 static int in_parts(const tae_plan *plan, const tae_instruction *instruction, int64_t n, int64_t grain, double cost,
                     void (*part)(const work *, int64_t, int64_t)) {
     work w = {plan, instruction, tae_kernels_of(instruction->dtype), part, n, n};
-    const int64_t parts = cost < ALONE ? 1 : tae_threads() > 1 ? 2 * tae_threads() : 1;
+    const int64_t parts = cost < ALONE ? 1 : tae_threads();
     if (n <= 0) return 1;
     if (parts > 1) w.share = ((n + parts - 1) / parts + grain - 1) / grain * grain;
     in_tasks((n + w.share - 1) / w.share, cost, part_task, &w);
@@ -225,12 +225,15 @@ static int check_chain(tae_plan *plan, tae_instruction *it) {
 typedef struct {
     chain_call call;
     const tae_kernels *kernel;
+    int64_t share;
 } chain_work;
 
-static void chain_task(void *context, int64_t block) {
+/* So many blocks side by side: the rows that a thread has computed in a product before are in its cache. */
+static void chain_task(void *context, int64_t task) {
     const chain_work *w = context;
+    const int64_t first = task * w->share, end = first + w->share, blocks = w->call.chain->blocks;
     const fp_mode mode = enter();
-    w->kernel->chain(&w->call, block, tae_scratch());
+    for (int64_t block = first; block < end && block < blocks; block++) w->kernel->chain(&w->call, block, tae_scratch());
     leave(mode);
 }
 
@@ -253,7 +256,8 @@ static int run_chain(tae_plan *plan, tae_instruction *it) {
         }
     }
     if (empty) return 1;
-    in_tasks(c->blocks, c->cost, chain_task, &w);
+    w.share = divided(c->blocks, tae_threads());
+    in_tasks(divided(c->blocks, w.share), c->cost, chain_task, &w);
     for (int i = 0; i < c->outputs && c->blocks > 1; i++)
         if (is_partial(c->output[i].kind)) {
             const fp_mode mode = enter();
