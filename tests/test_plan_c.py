@@ -317,6 +317,13 @@ def test_copy_adds_where_elements_of_out_are_one(isa):
     for i in range(3):
         expected[i : i + 2000] += x[:, i]
     np.testing.assert_array_equal(bench.run(("copy", settings | {"out": (out, 0, (1, 1)), "add": True})), expected)
+    bench = Bench()  # all into one, so many that threads would be in each other's way
+    x = np.arange(300_000.0)
+    out = bench.add(np.zeros(1), True)
+    one = {"dtype": 1, "shape": x.shape, "x": (bench.add(x), 0, (1,)), "out": (out, 0, (0,)), "add": True}
+    assert bench.run(("copy", one)) == x.sum()
+    bench = Bench()
+    settings["x"], out = (bench.add(np.ones((2000, 3))), 0, (3, 1)), bench.add(np.zeros(2002), True)
     with pytest.raises(BackendError, match="copy: strides .* write one element twice"):
         bench.run(("copy", settings | {"out": (out, 0, (1, 1))}))
 
