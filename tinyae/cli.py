@@ -36,12 +36,13 @@ _HELP = {
     "batch_size": "rows per step", "early_stopping": "stop when the validation loss falls no more, and keep the best",
     "n_iter_no_change": "epochs without a better validation loss after which --early-stopping stops",
     "random_state": "of weights, batches and noise", "dtype": "float32 or float64",
+    "compile": "train by a plan: sooner, the same numbers to rounding",
     "init": "initialiser of the weights", "noise": "standard deviation of the noise on the input",
     "beta": "weight of the KL term", "sigma": "standard deviation of the Gaussian likelihood (default: learned)",
 }  # fmt: skip
 _FILES = ("model.npz", "history.csv", "summary.json", "loss.png", "reconstructions.png", "samples.png", "latent.png")
 _TRAINING = ("loss", "optimizer", "lr", "max_iter", "batch_size", "early_stopping", "n_iter_no_change", "random_state",
-             "dtype", "init")  # fmt: skip
+             "dtype", "compile", "init")  # fmt: skip
 
 
 def main(argv=None):

@@ -350,13 +350,24 @@ class Batches:
     def __iter__(self):
         return map(self.take, self.rows())
 
+    def order(self):
+        """Every row's number, batch after batch, ascending within each; as they stand, if nothing shuffles them."""
+        n, size = len(self.sources[0][0]), self.batch_size
+        if self.generator is None:
+            return np.arange(n)
+        order = self.generator.permutation(n)
+        whole = n - n % size
+        order[:whole].reshape(-1, size).sort(axis=1)
+        order[whole:].sort()
+        return order
+
     def rows(self):
         """Yield the rows of each batch: a slice, or numbers in ascending order."""
-        n = len(self.sources[0][0])
-        order = None if self.generator is None else self.generator.permutation(n)
-        for start in range(0, n, self.batch_size):
-            rows = slice(start, min(start + self.batch_size, n))
-            yield rows if order is None else np.sort(order[rows])
+        n, size = len(self.sources[0][0]), self.batch_size
+        order = None if self.generator is None else self.order()
+        for start in range(0, n, size):
+            rows = slice(start, min(start + size, n))
+            yield rows if order is None else order[rows]
 
     def take(self, rows):
         """The batch of these rows."""

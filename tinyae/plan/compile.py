@@ -114,39 +114,23 @@ class Compiled:
         batches: as `tinyae.data.batches` returns them. Yields, slice after slice, a list of (how many rows, what the
         step returned) per batch; of a slice in C the values are Python floats.
         """
-        waiting, per_step = [], None
-        full = batches.batch_size
-
-        def flush():
-            """What waits, as one call."""
-            nonlocal waiting, per_step
-            begin = time.perf_counter()
-            values = plan.machine.epoch(len(waiting), batches.sources, np.concatenate(waiting))
-            per_step = (time.perf_counter() - begin) / len(waiting)
-            done, waiting = [(full, plan.nest(row)) for row in zip(*[v.tolist() for v in values])], []
-            return done
-
-        shapes = [((full, int(np.prod(X.shape[1:]))), dtype) for X, _, dtype in batches.sources]
-        plan = None
-        for rows in batches.rows():
-            count = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
-            if count == full:
-                if plan is None or not waiting:
-                    plan = self._find(tuple(shapes))
-                    if plan is not None and not (plan.agreed and plan.machine.takes(batches.sources)):
-                        plan = None
-                if plan is not None:
-                    rows = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
-                    waiting.append(np.ascontiguousarray(rows, np.int64))
-                    if len(waiting) >= (1 if per_step is None else max(1, seconds / per_step)):
-                        yield flush()
-                    continue
-            if waiting:
-                yield flush()
-            arrays = batches.take(rows)
-            yield [(count, self(*(arrays if isinstance(arrays, tuple) else (arrays,))))]
-        if waiting:
-            yield flush()
+        order, size = batches.order(), batches.batch_size
+        kind = tuple(((size, int(np.prod(X.shape[1:]))), dtype) for X, _, dtype in batches.sources)
+        start, whole, count = 0, len(order) - len(order) % size, 1
+        while start < len(order):
+            plan = self._find(kind) if start < whole else None
+            if plan is not None and plan.agreed and plan.machine.takes(batches.sources):
+                count = min(count, (whole - start) // size)
+                begin = time.perf_counter()
+                values = plan.machine.epoch(count, batches.sources, order[start : start + count * size])
+                yield [(size, plan.nest(row)) for row in zip(*[v.tolist() for v in values])]
+                start += count * size
+                count = max(1, int(count * min(seconds / max(time.perf_counter() - begin, 1e-9), 64)))
+            else:
+                rows = order[start : start + size] if batches.generator else slice(start, min(start + size, len(order)))
+                arrays = batches.take(rows)
+                yield [(min(size, len(order) - start), self(*(arrays if isinstance(arrays, tuple) else (arrays,))))]
+                start += size
 
     def explain(self):
         """Print every plan: the program before and after each pass, its instructions, and its memory."""
