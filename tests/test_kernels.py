@@ -27,6 +27,7 @@ UNARY = [
     "elu", "erf", "erfc", "exp", "expm1", "gelu", "leaky_relu", "log", "log1p", "relu", "rsqrt", "sigmoid", "silu",
     "softplus", "sqrt", "square", "tanh",
 ]  # fmt: skip
+REDUCTIONS = ("sum", "max", "min", "argmax", "argmin")
 RECURRENT = {"rnn": 1, "lstm": 4, "gru": 3}  # gates
 _ONCE = {"activation": "tanh", "lengths": None, "reverse": False}
 SETTINGS = {"elu": {"alpha": 0.5}, "leaky_relu": {"slope": 0.2}, **dict.fromkeys(RECURRENT, _ONCE)}
@@ -156,8 +157,8 @@ def test_the_library_names_what_it_has():
     assert kernels.library.reported(lib.tae_binary_name) == ["add", "subtract", "multiply", "divide"]
     assert kernels.library.reported(lib.tae_isa_name)[0] == "scalar"
     assert set(kernels.FORWARD) == {
-        *UNARY, *RECURRENT, "matmul", "linear", "sum", "max", "min", "softmax", "log_softmax", "logsumexp",
-        *kernels.conv.FORWARD,
+        *UNARY, *RECURRENT, "matmul", "linear", "sum", "max", "min", "argmax", "argmin", "softmax", "log_softmax",
+        "logsumexp", *kernels.conv.FORWARD,
     }
     assert set(kernels.BACKWARD) - set(kernels.conv.BACKWARD) == {
         *((name, "x") for name in (*UNARY, "softmax", "log_softmax")), *((name, "z") for name in RECURRENT)
@@ -215,12 +216,12 @@ def test_any_memory_gives_the_same_bits(name, dtype):
         {"axis": -1}
         if "softmax" in name
         else {"axis": 0}
-        if name in ("sum", "max", "min")
+        if name in REDUCTIONS
         else {"axis": 1}
         if name == "logsumexp"
         else {}
     )
-    settings |= {"keepdims": False} if name in ("sum", "max", "min", "logsumexp") else {}
+    settings |= {"keepdims": False} if name in (*REDUCTIONS, "logsumexp") else {}
     operands = {"matmul": (x, y), "linear": (x, y, y[0].copy())}.get(name, (x,))
     operands = recurrent(name, rng, dtype) if name in RECURRENT else operands
     expected = kernels.FORWARD[name](*operands, **settings)
@@ -260,7 +261,7 @@ NOT_FOR_C = [
 @pytest.mark.parametrize("x", NOT_FOR_C, ids=lambda x: f"{type(x).__name__}-{getattr(x, 'dtype', '')}")
 def test_what_is_not_an_array_of_native_floats_is_not_its_case(x):
     good = np.ones((3, 3), np.float32)
-    axis = {name: {"axis": None, "keepdims": False} for name in ("sum", "max", "min")}
+    axis = {name: {"axis": None, "keepdims": False} for name in REDUCTIONS}
     axis |= {"logsumexp": {"axis": -1, "keepdims": False}}
     axis |= {"softmax": {"axis": -1}, "log_softmax": {"axis": -1}}
     for name, forward in FORWARD.items():
@@ -313,7 +314,11 @@ def test_dtypes_and_shapes_that_do_not_fit_each_other_are_not_its_case():
     ):
         assert kernels.FORWARD["linear"](x, w, b) is None
     assert kernels.BACKWARD["relu", "x"](f, d) is kernels.BACKWARD["relu", "x"](f, f[:1]) is None
+    for axis in (2, -3, (0, 1), None, True):
+        assert kernels.FORWARD["logsumexp"](f, axis=axis, keepdims=False) is None
     assert kernels.FORWARD["softmax"](f, axis=0) is kernels.FORWARD["softmax"](f[0, 0].reshape(()), axis=-1) is None
+    assert kernels.FORWARD["argmax"](f, axis=(0, 1), keepdims=False) is None
+    assert kernels.FORWARD["argmax"](f[:0], axis=0, keepdims=False) is None
     for axis in (2, -3, (0, 0), (), (0, 2)):
         assert kernels.FORWARD["sum"](f, axis=axis, keepdims=False) is None, axis
     assert kernels.FORWARD["leaky_relu"](f, slope=-0.1) is kernels.FORWARD["elu"](f, alpha=float("nan")) is None
