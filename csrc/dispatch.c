@@ -504,6 +504,26 @@ int tae_adam(int dtype, int64_t n, void *p, const void *g, void *m, void *v, dou
     RUN(adam(n, p, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, step));
 }
 
+int tae_rmsprop(int dtype, int64_t n, void *p, const void *g, void *v, void *m, void *velocity, double lr, double alpha,
+                double eps, double momentum, double weight_decay) {
+    MINE(is_dtype(dtype));
+    NEED(fits(dtype, n, 1, 1) && (n == 0 || (p && g && v && (velocity != NULL) == (momentum != 0))));
+    RUN(rmsprop(n, p, g, v, m, velocity, lr, alpha, eps, momentum, weight_decay));
+}
+
+int tae_adagrad(int dtype, int64_t n, void *p, const void *g, void *v, double lr, double eps, double weight_decay) {
+    MINE(is_dtype(dtype));
+    NEED(fits(dtype, n, 1, 1) && (n == 0 || (p && g && v)));
+    RUN(adagrad(n, p, g, v, lr, eps, weight_decay));
+}
+
+int tae_adadelta(int dtype, int64_t n, void *p, const void *g, void *v, void *u, double lr, double rho, double eps,
+                 double weight_decay) {
+    MINE(is_dtype(dtype));
+    NEED(fits(dtype, n, 1, 1) && (n == 0 || (p && g && v && u)));
+    RUN(adadelta(n, p, g, v, u, lr, rho, eps, weight_decay));
+}
+
 int tae_noise(int kind, int dtype, int64_t n, uint64_t key, uint64_t counter, double p, void *out) {
     MINE(is_dtype(dtype) && kind >= 0 && kind < NOISE_KINDS);
     NEED(fits(dtype, n, 1, 1) && (n == 0 || out));

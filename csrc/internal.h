@@ -185,6 +185,11 @@ typedef struct {
                 double weight_decay);
     void (*adam)(int64_t n, void *p, const void *g, void *m, void *v, double lr, double beta1, double beta2,
                  double eps, double weight_decay, int decoupled, int64_t step);
+    void (*rmsprop)(int64_t n, void *p, const void *g, void *v, void *m, void *velocity, double lr, double alpha,
+                    double eps, double momentum, double weight_decay);
+    void (*adagrad)(int64_t n, void *p, const void *g, void *v, double lr, double eps, double weight_decay);
+    void (*adadelta)(int64_t n, void *p, const void *g, void *v, void *u, double lr, double rho, double eps,
+                     double weight_decay);
     void (*noise)(int kind, uint64_t first, int64_t n, uint64_t key, uint64_t counter, double p, void *out);
     void (*fill)(int64_t n, double value, void *out);
     void (*transpose)(int64_t rows, int64_t columns, const void *x, int64_t x_cs, void *out, int64_t out_rs);

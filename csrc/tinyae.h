@@ -171,10 +171,21 @@ int tae_sgd(int dtype, int64_t n, void *p, const void *g, void *velocity,
 int tae_adam(int dtype, int64_t n, void *p, const void *g, void *m, void *v, double lr, double beta1, double beta2,
              double eps, double weight_decay, int decoupled, int64_t step);
 
+/* One step of RMSprop, Adagrad and Adadelta, in place on p and the slots, g being g + weight_decay p everywhere:
+ *   rmsprop    v = moving mean of g^2, m (NULL: not centered) that of g;  u = g / (sqrt(max(v - m^2, 0)) + eps);
+ *              velocity (NULL if and only if momentum is 0) = u = momentum velocity + u;  p -= lr u
+ *   adagrad    v += g^2;  p -= lr g / (sqrt(v) + eps)
+ *   adadelta   v = moving mean of g^2;  d = sqrt(u + eps) / sqrt(v + eps) g;  u = moving mean of d^2;  p -= lr d */
+int tae_rmsprop(int dtype, int64_t n, void *p, const void *g, void *v, void *m, void *velocity, double lr, double alpha,
+                double eps, double momentum, double weight_decay);
+int tae_adagrad(int dtype, int64_t n, void *p, const void *g, void *v, double lr, double eps, double weight_decay);
+int tae_adadelta(int dtype, int64_t n, void *p, const void *g, void *v, void *u, double lr, double rho, double eps,
+                 double weight_decay);
+
 /* A recurrent layer of kind 0 RNN, 1 LSTM, 2 GRU over all steps, as tinyae/ops/recurrent.py defines it; G = 1, 4, 3 gates
- * side by side.  z (steps, n, G hidden), or, where z_repeats is 1, (n, G hidden) for all steps, weight (hidden, G hidden), bias (G hidden) or NULL, h and c (n, hidden), c NULL
- * if and only if there is none -> y (steps, n, hidden), for an LSTM (2, steps, n, hidden).  `work` is (n, G hidden).
- * activation 0 = tanh, 1 = relu; `reverse` 1 begins at the last step; `lengths` (n), or NULL: beyond so many steps a row's
+ * side by side.  z (steps, n, G hidden), or, where z_repeats is 1, (n, G hidden) for all steps, weight (hidden, G hidden),
+ * bias (G hidden) or NULL, h and c (n, hidden), c NULL if and only if there is none -> y (steps, n, hidden), for an LSTM
+ * (2, steps, n, hidden).  `work` is (n, G hidden).  activation 0 = tanh, 1 = relu; `reverse` 1 begins at the last step; `lengths` (n), or NULL: beyond so many steps a row's
  * state stays what it was.  steps > 0. */
 int tae_recurrent(int kind, int dtype, int activation, int reverse, int64_t steps, int64_t n, int64_t hidden,
                   const int64_t *lengths, const void *z, int z_repeats, const void *weight,

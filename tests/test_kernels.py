@@ -96,10 +96,11 @@ def test_every_function_has_an_answer_on_numpy():
     code, out, error = python(
         "import numpy as np; from tinyae import kernels as k; x = np.ones((2, 2), 'f')\n"
         "print(k.gemm(x, x), k.sgd(x, x, None, 0.1, 0, False, 0), k.adam(x, x, x, x, 0.1, 0.9, 0.9, 1e-8, 0, False, 1),"
-        "k.noise('uniform', x, 0, 0, 0.5), k.FORWARD, k.BACKWARD)",
+        "k.rmsprop(x, x, x, x, x, 0.1, 0.9, 0.1, 0.9, 0), k.adagrad(x, x, x, 0.1, 0.1, 0),"
+        "k.adadelta(x, x, x, x, 0.1, 0.9, 0.1, 0), k.noise('uniform', x, 0, 0, 0.5), k.FORWARD, k.BACKWARD)",
         TINYAE_BACKEND="numpy",
     )
-    assert code == 0 and out == "None False False False {} {}", error
+    assert code == 0 and out == "None" + 6 * " False" + " {} {}", error
 
 
 # -- which instruction set ------------------------------------------------------------------------------------------
@@ -288,7 +289,11 @@ def test_what_is_not_an_array_of_native_floats_is_not_its_case(x):
     for i in range(4):
         arrays = [*slots[:i], x, *slots[i + 1 :]]
         assert kernels.adam(*arrays, 0.1, 0.9, 0.99, 1e-8, 0.0, False, 1) is False
+        assert kernels.adadelta(*arrays, 0.1, 0.9, 1e-8, 0.0) is False
+        if i < 3 or x is not None:
+            assert kernels.rmsprop(*arrays, None, 0.1, 0.9, 1e-8, 0.0, 0.0) is False
         if i < 3:
+            assert kernels.adagrad(*arrays[:3], 0.1, 1e-8, 0.0) is False
             assert kernels.sgd(*arrays[:3], 0.1, 0.9, False, 0.0) is False
     assert kernels.noise("uniform", x, 0, 0, 0.5) is False
     assert all(np.all(slot == 1) for slot in slots)
@@ -374,7 +379,10 @@ def test_nothing_is_written_that_may_not_be():
         for i in (0, 2, 3):
             arrays = [*good[:i], bad, *good[i + 1 :]]
             assert kernels.adam(*arrays, 0.1, 0.9, 0.99, 1e-8, 0.0, False, 1) is False
+            assert kernels.adadelta(*arrays, 0.1, 0.9, 1e-8, 0.0) is False
+            assert kernels.rmsprop(arrays[0], arrays[1], arrays[3], None, arrays[2], 0.1, 0.9, 1e-8, 0.9, 0.0) is False
             if i < 3:
+                assert kernels.adagrad(*arrays[:3], 0.1, 1e-8, 0.0) is False
                 assert kernels.sgd(*arrays[:3], 0.1, 0.9, False, 0.0) is False
         if bad.shape == (6,):
             assert kernels.noise("uniform", bad, 0, 0, 0.5) is False
@@ -452,6 +460,9 @@ def test_misuse_of_the_c_api_returns_a_status_and_writes_nothing():
             *((f, 2, 2, 4, p, p, q) for f in (lib.tae_softmax_backward, lib.tae_log_softmax_backward)),
             (lib.tae_sgd, 2, 8, q, p, null, 0.1, 0.0, 0, 0.0),
             (lib.tae_adam, 2, 8, q, p, q, q, 0.1, 0.9, 0.9, 1e-8, 0.0, 0, 1),
+            (lib.tae_rmsprop, 2, 8, q, p, q, null, null, 0.1, 0.9, 1e-8, 0.0, 0.0),
+            (lib.tae_adagrad, 2, 8, q, p, q, 0.1, 1e-8, 0.0),
+            (lib.tae_adadelta, -1, 8, q, p, q, q, 0.1, 0.9, 1e-8, 0.0),
             (lib.tae_extreme, 2, 0, 2, 2, 2, p, q),
             (lib.tae_extreme, 0, 2, 2, 2, 2, p, q),
             (lib.tae_arg_extreme, -1, 0, 2, 2, 2, p, places),
@@ -504,6 +515,15 @@ def test_misuse_of_the_c_api_returns_a_status_and_writes_nothing():
             *((lib.tae_sgd, 0, 8, *three, 0.1, 0.9, 0, 0.0) for three in ((null, p, q), (q, null, q), (q, p, null))),
             (lib.tae_sgd, 0, 8, q, p, q, 0.1, 0.0, 0, 0.0),
             (lib.tae_sgd, 0, -8, q, p, null, 0.1, 0.0, 0, 0.0),
+            *((lib.tae_rmsprop, 0, n, *three, null, last, 0.1, 0.9, 1e-8, momentum, 0.0)
+              for n, three, last, momentum in ((8, (null, p, q), null, 0.0), (8, (q, null, q), null, 0.0),
+                                               (8, (q, p, null), null, 0.0), (8, (q, p, q), null, 0.9),
+                                               (8, (q, p, q), q, 0.0), (-8, (q, p, q), null, 0.0))),
+            *((lib.tae_adagrad, 0, n, *three, 0.1, 1e-8, 0.0)
+              for n, three in ((8, (null, p, q)), (8, (q, null, q)), (8, (q, p, null)), (2**62, (q, p, q)))),
+            *((lib.tae_adadelta, 0, n, *four, 0.1, 0.9, 1e-8, 0.0)
+              for n, four in ((8, (null, p, q, q)), (8, (q, null, q, q)), (8, (q, p, null, q)), (8, (q, p, q, null)),
+                              (-1, (q, p, q, q)))),
             *(
                 (lib.tae_adam, 0, n, *four, 0.1, 0.9, 0.9, 1e-8, 0.0, 0, step)
                 for n, four, step in (

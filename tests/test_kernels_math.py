@@ -791,11 +791,67 @@ def test_adam(decay, decoupled, dtype, rng):
         same_path(got, want, dtype)
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_rmsprop(momentum, centered, decay, dtype, rng):
+    p, gs = trajectory(dtype, rng)
+    v = np.zeros_like(p)
+    m, velocity = np.zeros_like(p) if centered else None, np.zeros_like(p) if momentum else None
+    q, a, b, c = p.astype(WIDE), *np.zeros((3, p.size), WIDE)
+    for g in gs:
+        call(lib.tae_rmsprop, code(p), p.size, p, frozen(g), v, m, velocity, 0.01, 0.9, 0.1, momentum, decay)
+        slope = g + decay * q
+        a = 0.9 * a + WIDE(0.1) * slope**2
+        b = 0.9 * b + WIDE(0.1) * slope
+        c = momentum * c + slope / (np.sqrt(np.maximum(a - b * b, 0) if centered else a) + 0.1)
+        q = q - 0.01 * c
+    for got, want in (p, q), (v, a), (m, b), (velocity, c):
+        if got is not None:
+            same_path(got, want, dtype)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+def test_adagrad_and_adadelta(decay, dtype, rng):
+    start, gs = trajectory(dtype, rng)
+    p, v = start.copy(), np.zeros_like(start)
+    q, a = p.astype(WIDE), np.zeros(p.size, WIDE)
+    for g in gs:
+        call(lib.tae_adagrad, code(p), p.size, p, frozen(g), v, 0.1, 1e-3, decay)
+        slope = g + decay * q
+        a = a + slope**2
+        q = q - WIDE(0.1) * slope / (np.sqrt(a) + WIDE(1e-3))
+    same_path(p, q, dtype)
+    same_path(v, a, dtype)
+    p, v, u = start.copy(), np.zeros_like(start), np.zeros_like(start)
+    q, a, b = p.astype(WIDE), *np.zeros((2, p.size), WIDE)
+    for g in gs:
+        call(lib.tae_adadelta, code(p), p.size, p, frozen(g), v, u, 0.5, 0.9, 1e-3, decay)
+        slope = g + decay * q
+        a = 0.9 * a + WIDE(0.1) * slope**2
+        d = np.sqrt(b + WIDE(1e-3)) / np.sqrt(a + WIDE(1e-3)) * slope
+        b = 0.9 * b + WIDE(0.1) * d**2
+        q = q - WIDE(0.5) * d
+    for got, want in (p, q), (v, a), (u, b):
+        same_path(got, want, dtype)
+
+
+def test_a_centred_square_below_zero_is_zero_and_nan_stays(dtype):
+    """v - m**2 < 0 by rounding: a step of g / eps and not of NaN; but NaN is not hidden."""
+    p, g, v, m = np.zeros(20, dtype), np.ones(20, dtype), np.full(20, 1, dtype), np.full(20, 1.5, dtype)
+    g[7] = np.nan
+    call(lib.tae_rmsprop, code(p), p.size, p, frozen(g), v, m, None, 0.5, 0.5, 0.25, 0.0, 0.0)
+    assert np.isnan(p[7]) and np.all(np.delete(p, 7) == -2)
+
+
 def test_optimizers_leave_infinite_parameters_alone_without_decay(dtype):
     p = np.full(20, np.inf, dtype)
     call(lib.tae_sgd, code(p), p.size, p, frozen(np.ones_like(p)), None, 0.1, 0.0, 0, 0.0)
     m, v = np.zeros_like(p), np.zeros_like(p)
     call(lib.tae_adam, code(p), p.size, p, frozen(np.ones_like(p)), m, v, 0.1, 0.9, 0.99, 1e-8, 0.0, 0, 1)
+    call(lib.tae_rmsprop, code(p), p.size, p, frozen(np.ones_like(p)), v, m, None, 0.1, 0.9, 1e-8, 0.0, 0.0)
+    call(lib.tae_adagrad, code(p), p.size, p, frozen(np.ones_like(p)), v, 0.1, 1e-8, 0.0)
+    call(lib.tae_adadelta, code(p), p.size, p, frozen(np.ones_like(p)), v, m, 0.1, 0.9, 1e-8, 0.0)
     assert np.all(p == np.inf)
 
 
@@ -808,6 +864,9 @@ def test_an_update_does_not_depend_on_position(n, dtype, rng):
         size, slope = state[0].size, frozen(g[part])
         call(lib.tae_adam, code(p), size, state[0], slope, *state[1:], 0.1, 0.9, 0.99, 1e-8, 0.01, 0, 3)
         call(lib.tae_sgd, code(p), size, state[0], slope, state[1], 0.1, 0.9, 1, 0.01)
+        call(lib.tae_rmsprop, code(p), size, state[0], slope, state[2], state[1], None, 0.1, 0.9, 0.1, 0.0, 0.01)
+        call(lib.tae_adagrad, code(p), size, state[0], slope, state[2], 0.1, 0.1, 0.01)
+        call(lib.tae_adadelta, code(p), size, state[0], slope, state[2], state[2].copy(), 0.1, 0.9, 0.1, 0.01)
         return state
 
     for some, all_ in zip(step(slice(3, 3 + n)), step(slice(None))):

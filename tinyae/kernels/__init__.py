@@ -9,6 +9,7 @@ is given (`arrays.py` first, then one file per kind of kernel); `csrc/tinyae.h` 
                                                    (a tuple of them, where one rule serves several arguments)
     gemm(a, b, bias, activation, param, ...)       the same
     sgd(...), adam(...), noise(...), gather(...)   True: done in place, or False: not my case
+    rmsprop(...), adagrad(...), adadelta(...)      the same
     info(), use_isa(name)                          which backend and which instruction set
     get_num_threads(), set_num_threads(n)          how many threads a call may use
     plan.Program(buffers, instructions, ...)       a whole training step in one call
@@ -19,12 +20,12 @@ says how many threads to use; else there are as many as processors that this pro
 """
 
 from . import cells, conv, elementwise, products
-from .inplace import adam, gather, noise, sgd
+from .inplace import adadelta, adagrad, adam, gather, noise, rmsprop, sgd
 from .library import get_num_threads, info, say_why_once, set_num_threads, use_isa
 from .products import gemm
 
-__all__ = ["BACKWARD", "FORWARD", "adam", "gather", "gemm", "get_num_threads", "info", "noise", "say_why_once",
-           "set_num_threads", "sgd", "use_isa"]  # fmt: skip
+__all__ = ["BACKWARD", "FORWARD", "adadelta", "adagrad", "adam", "gather", "gemm", "get_num_threads", "info", "noise",
+           "rmsprop", "say_why_once", "set_num_threads", "sgd", "use_isa"]  # fmt: skip
 
 FORWARD = elementwise.FORWARD | products.FORWARD | cells.FORWARD | conv.FORWARD
 BACKWARD = elementwise.BACKWARD | cells.BACKWARD | conv.BACKWARD

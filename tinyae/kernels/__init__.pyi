@@ -17,12 +17,15 @@ class _Info(TypedDict):
 __all__ = [
     "BACKWARD",
     "FORWARD",
+    "adadelta",
+    "adagrad",
     "adam",
     "gather",
     "gemm",
     "get_num_threads",
     "info",
     "noise",
+    "rmsprop",
     "say_why_once",
     "set_num_threads",
     "sgd",
@@ -58,6 +61,31 @@ def adam(
     weight_decay: float,
     decoupled: bool,
     step: int,
+) -> bool: ...
+def rmsprop(
+    p: npt.NDArray[Any],
+    g: npt.NDArray[Any],
+    v: npt.NDArray[Any],
+    m: npt.NDArray[Any] | None,
+    velocity: npt.NDArray[Any] | None,
+    lr: float,
+    alpha: float,
+    eps: float,
+    momentum: float,
+    weight_decay: float,
+) -> bool: ...
+def adagrad(
+    p: npt.NDArray[Any], g: npt.NDArray[Any], v: npt.NDArray[Any], lr: float, eps: float, weight_decay: float
+) -> bool: ...
+def adadelta(
+    p: npt.NDArray[Any],
+    g: npt.NDArray[Any],
+    v: npt.NDArray[Any],
+    u: npt.NDArray[Any],
+    lr: float,
+    rho: float,
+    eps: float,
+    weight_decay: float,
 ) -> bool: ...
 def noise(
     kind: Literal["uniform", "normal", "bernoulli"], out: npt.NDArray[Any], key: int, counter: int, p: float

@@ -28,6 +28,38 @@ def adam(p, g, m, v, lr, beta1, beta2, eps, weight_decay, decoupled, step):
     return lib.tae_adam(code, p.size, *arrays, lr, beta1, beta2, eps, weight_decay, decoupled, step) == 0
 
 
+def _slots_fit(p, *slots):
+    """Whether C may write into p and all of its slots, None being none."""
+    return writeable(p) and all(s is None or (common(p, s) is not None and writeable(s)) for s in slots)
+
+
+def rmsprop(p, g, v, m, velocity, lr, alpha, eps, momentum, weight_decay):
+    """One step of RMSprop, in place on p, v, m (None: not centered) and velocity (None if momentum is 0).
+
+    See `tae_rmsprop` in csrc/tinyae.h.
+    """
+    if lib is None or (code := common(p, g)) is None or v is None or not _slots_fit(p, v, m, velocity):
+        return False
+    slots = (ffi.NULL if s is None else address(s) for s in (v, m, velocity))
+    return lib.tae_rmsprop(code, p.size, address(p), address(dense(g)), *slots, lr, alpha, eps, momentum,
+                           weight_decay) == 0  # fmt: skip
+
+
+def adagrad(p, g, v, lr, eps, weight_decay):
+    """One step of Adagrad, in place on p and v. See `tae_adagrad` in csrc/tinyae.h."""
+    if lib is None or (code := common(p, g)) is None or v is None or not _slots_fit(p, v):
+        return False
+    return lib.tae_adagrad(code, p.size, address(p), address(dense(g)), address(v), lr, eps, weight_decay) == 0
+
+
+def adadelta(p, g, v, u, lr, rho, eps, weight_decay):
+    """One step of Adadelta, in place on p, v and u. See `tae_adadelta` in csrc/tinyae.h."""
+    if lib is None or (code := common(p, g)) is None or v is None or u is None or not _slots_fit(p, v, u):
+        return False
+    arrays = address(p), address(dense(g)), address(v), address(u)
+    return lib.tae_adadelta(code, p.size, *arrays, lr, rho, eps, weight_decay) == 0
+
+
 def gather(out, x, index, scale=1.0):
     """out[...] = x[index] * scale: whole rows, one pass. x is of out's dtype or uint8, index int64, each in range.
 

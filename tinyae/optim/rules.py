@@ -219,11 +219,14 @@ class RMSprop(Optimizer):
 
     def _update(self, p, g, state):
         lr, alpha, eps, momentum, decay, centered = self._read(self._group)
-        v, t = self._slot(state, "v", p), self._scratch(p)
+        v, m = self._slot(state, "v", p), self._slot(state, "m", p) if centered else None
+        velocity = self._slot(state, "velocity", p) if momentum else None
+        if kernels.rmsprop(p, g, v, m, velocity, lr, alpha, eps, momentum, decay):
+            return
+        t = self._scratch(p)
         g = self._decayed(p, g, decay)
         _average_square(v, g, alpha, t)
         if centered:
-            m = self._slot(state, "m", p)
             m *= alpha
             m += np.multiply(g, 1.0 - alpha, out=t)
             np.multiply(m, m, out=t)
@@ -234,7 +237,6 @@ class RMSprop(Optimizer):
         t += eps
         np.divide(g, t, out=t)
         if momentum:
-            velocity = self._slot(state, "velocity", p)
             velocity *= momentum
             velocity += t
             np.copyto(t, velocity)
@@ -279,14 +281,18 @@ class Adagrad(Optimizer):
 
     def _update(self, p, g, state):
         lr, lr_decay, start, eps, decay = self._read(self._group)
-        v, t = self._slot(state, "v", p, start), self._scratch(p)
+        v = self._slot(state, "v", p, start)
         step = state["step"] = state.get("step", 0) + 1
+        lr /= 1.0 + (step - 1) * lr_decay
+        if kernels.adagrad(p, g, v, lr, eps, decay):
+            return
+        t = self._scratch(p)
         g = self._decayed(p, g, decay)
         v += np.multiply(g, g, out=t)
         np.sqrt(v, out=t)
         t += eps
         np.divide(g, t, out=t)
-        t *= lr / (1.0 + (step - 1) * lr_decay)
+        t *= lr
         p -= t
 
 
@@ -326,6 +332,8 @@ class Adadelta(Optimizer):
     def _update(self, p, g, state):
         lr, rho, eps, decay = self._read(self._group)
         v, u = self._slot(state, "v", p), self._slot(state, "u", p)
+        if kernels.adadelta(p, g, v, u, lr, rho, eps, decay):
+            return
         d, t = self._scratch(p), self._scratch(p, 1)
         g = self._decayed(p, g, decay)
         _average_square(v, g, rho, t)
