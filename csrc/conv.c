@@ -1,5 +1,5 @@
-/* conv.c: the public functions of convolution.  Each checks its sizes, says the relation of the two sides in the terms
- * of conv.inc, and cuts the work into tasks.  How it is cut depends on the sizes alone. */
+/* conv.c: the public functions of convolution, pooling and upsampling.  Each checks its sizes, says the
+ * relation of the two sides in the terms of conv.inc, and cuts the work into tasks.  How it is cut depends on the sizes alone. */
 #include "internal.h"
 
 /* Multiply-adds in a nanosecond, for tae_parallel. */
@@ -239,4 +239,78 @@ int tae_conv2d_weight(int dtype, const tae_windows *s, const void *big, const vo
         leave(mode);
     }
     return TAE_DONE;
+}
+
+/* ---- pooling and upsampling -------------------------------------------------------------------------------------- */
+
+/* Elements of the big side in a nanosecond. */
+#define POOL_SPEED 2
+
+typedef struct {
+    const tae_kernels *kernel;
+    pool_call whole;
+    int way;
+    int64_t itemsize, planes_of_task;
+} pool_job;
+enum { POOL, SPREAD, MAX_POOL_BACKWARD };
+
+static void pool_task(void *context, int64_t task) {
+    const pool_job *job = context;
+    const tae_windows *s = job->whole.windows;
+    const int64_t plane = task * job->planes_of_task, big = s->big[1] * s->big[2], small = s->small[1] * s->small[2];
+    pool_call q = job->whole;
+    q.planes = least(q.planes - plane, job->planes_of_task);
+    q.x = at(q.x, plane * (job->way == POOL ? big : small), job->itemsize);
+    if (q.y) q.y = (void *)at(q.y, plane * (job->way == POOL ? small : big), job->itemsize);
+    if (q.winner) q.winner += plane * small;
+    const fp_mode mode = enter();
+    if (job->way == POOL) job->kernel->pool(&q, tae_scratch());
+    else if (job->way == SPREAD) job->kernel->spread(&q);
+    else job->kernel->max_pool_backward(&q);
+    leave(mode);
+}
+
+static int pool(int dtype, int way, pool_call q) {
+    const tae_windows *s = q.windows;
+    MINE(is_dtype(dtype));
+    NEED(is_sound(dtype, s) && s->big[0] == s->small[0]);
+    MINE(s->kernel[0] <= CONV_TAPS && s->kernel[1] <= CONV_TAPS && s->kernel[0] * s->kernel[1] <= CONV_TAPS);
+    const int64_t reads = (s->small[2] - 1) * s->stride[1] + (s->kernel[1] - 1) * s->dilation[1] + 1;
+    MINE(reads <= CONV_BANK / s->kernel[0] || way != POOL);  /* what a padded copy of the rows of a window takes */
+    q.planes = s->images * s->big[0];
+    if (q.planes == 0) return TAE_DONE;
+    NEED(q.x && (q.y || (way == POOL && q.winner)) && (q.winner || way != MAX_POOL_BACKWARD));
+    pool_job job = {.kernel = tae_kernels_of(dtype), .whole = q, .way = way,
+                    .itemsize = dtype ? sizeof(double) : sizeof(float),
+                    .planes_of_task = up(q.planes, CONV_TASKS)};
+    const double cost = (double)q.planes * (double)(s->big[1] * s->big[2]) / POOL_SPEED;
+    tae_parallel(up(q.planes, job.planes_of_task), cost, pool_task, &job);
+    return TAE_DONE;
+}
+
+int tae_max_pool(int dtype, const tae_windows *windows, const void *big, void *small, unsigned char *winner) {
+    return pool(dtype, POOL, (pool_call){.windows = windows, .x = big, .y = small, .winner = winner, .largest = 1});
+}
+
+/* Whether every winner is a place of the kernel. */
+static int are_places(const tae_windows *s, const unsigned char *winner) {
+    const int64_t n = s->images * s->small[0] * s->small[1] * s->small[2], places = s->kernel[0] * s->kernel[1];
+    int outside = 0;
+    for (int64_t i = 0; i < n; i++) outside |= winner[i] >= places;
+    return !outside;
+}
+
+int tae_max_pool_backward(int dtype, const tae_windows *windows, const void *small, const unsigned char *winner,
+                          void *big) {
+    NEED(is_sound(1, windows) && (windows->images == 0 || (winner && are_places(windows, winner))));
+    return pool(dtype, MAX_POOL_BACKWARD,
+                (pool_call){.windows = windows, .x = small, .y = big, .winner = (unsigned char *)winner});
+}
+
+int tae_sum_pool(int dtype, const tae_windows *windows, const void *big, double divisor, void *small) {
+    return pool(dtype, POOL, (pool_call){.windows = windows, .x = big, .y = small, .divisor = divisor});
+}
+
+int tae_spread(int dtype, const tae_windows *windows, const void *small, double divisor, void *big) {
+    return pool(dtype, SPREAD, (pool_call){.windows = windows, .x = small, .y = big, .divisor = divisor});
 }

@@ -135,6 +135,17 @@ typedef struct {
     const void *bias; int activation; double param;
 } conv_call;
 
+/* So many planes of one channel of one image. */
+typedef struct {
+    const tae_windows *windows;
+    int64_t planes;
+    const void *x;
+    void *y;
+    uint8_t *winner;  /* by max_pool_backward it is read */
+    int largest;      /* else the sum, divided */
+    double divisor;
+} pool_call;
+
 /* Elements of a bank (conv.inc), and how many taps a table holds. */
 enum { CONV_BANK = 1 << 16, CONV_TAPS = 256 };
 
@@ -202,6 +213,9 @@ typedef struct {
     void (*peak_rotate)(int64_t n, void *p, const void *g, void *m, void *v);
     void (*conv)(const conv_call *call, void *scratch);
     void (*conv_weight)(const conv_call *call, void *scratch);
+    void (*pool)(const pool_call *call, void *scratch);
+    void (*spread)(const pool_call *call);
+    void (*max_pool_backward)(const pool_call *call);
 } tae_kernels;
 
 typedef struct {

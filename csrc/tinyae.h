@@ -121,6 +121,20 @@ int tae_conv2d_weight(int dtype, const tae_windows *windows, const void *big, co
 /* -1 where the sizes are unsound. */
 int64_t tae_conv2d_weight_room(const tae_windows *windows);
 
+/* Pooling, without weights: channel by channel, which both sides have equally many of; groups and the channels of a
+ * kernel do not matter.  At most 256 places of a kernel; else, or where rows are too long to be padded in a
+ * second-level cache, TAE_NOT_MINE.
+ *   max_pool            the largest of what is met, -inf if nothing is, NaN if one is; and which place of the kernel it
+ *                       came from, counted row by row, the first of equal ones.  Either result may be NULL.
+ *   max_pool_backward   big = 0, and small added where its winner stands; TAE_BAD_ARGUMENT if one is no such place.
+ *   sum_pool            small = the sum of what is met / divisor: the mean, or what nearest upsampling gives back
+ *   spread              its transpose, big = the sum of all that meets it / divisor: nearest upsampling */
+int tae_max_pool(int dtype, const tae_windows *windows, const void *big, void *small, unsigned char *winner);
+int tae_max_pool_backward(int dtype, const tae_windows *windows, const void *small, const unsigned char *winner,
+                          void *big);
+int tae_sum_pool(int dtype, const tae_windows *windows, const void *big, double divisor, void *small);
+int tae_spread(int dtype, const tae_windows *windows, const void *small, double divisor, void *big);
+
 /* out (outer, inner) = the sum of x (outer, n, inner) over its middle axis. */
 int tae_sum(int dtype, int64_t outer, int64_t n, int64_t inner, const void *x, void *out);
 

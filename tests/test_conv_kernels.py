@@ -1,4 +1,4 @@
-"""csrc/conv.c and conv.inc on every instruction set: values, bits, edges, bounds.
+"""csrc/conv.c, conv.inc and pool.inc on every instruction set: values, bits, edges, bounds.
 
 Calls the C functions themselves, with guard bands around every array. Whole numbers make sums exact, so that what is
 compared with the NumPy definition must be equal. `test_ops.py` and `test_conv.py` cover the ops above.
@@ -229,6 +229,120 @@ def test_an_activation_is_folded_in(isa, rng, transposed, stride):
         assert same_bits(folded, apart)
 
 
+# -- pooling --------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def poolings(draw):
+    """Sides of equally many channels, with padding as pooling may have it."""
+    kernel, stride, dilation = (tuple(draw(st.integers(1, most)) for _ in range(2)) for most in (4, 3, 2))
+    padding = tuple((draw(st.integers(-1, k // 2)), draw(st.integers(-1, k // 2))) for k in kernel)
+    ends = zip(kernel, padding, dilation)
+    lengths = (max(1, d * (k - 1) + 1 - sum(p)) + draw(st.integers(0, 40)) for k, p, d in ends)
+    channels = draw(st.integers(1, 3))
+    images = draw(st.integers(1, 3))
+    return sides(images, 1, (channels, *lengths), channels, kernel, stride, padding, dilation)
+
+
+def met(s, big, outside):
+    """(places of the kernel, *small): what each window holds."""
+    padded = np.pad(big, ((0, 0), (0, 0), *((max(b, 0), max(a, 0)) for b, a in s.padding)), constant_values=outside)
+    rows, columns = (
+        np.arange(n)[:, None] * stride + np.arange(k) * d - min(before, 0)
+        for n, stride, k, d, (before, _) in zip(s.small[1:], s.stride, s.kernel, s.dilation, s.padding)
+    )
+    windows = padded[:, :, rows[:, None, :, None], columns[None, :, None, :]]  # (n, c, i, j, k, l)
+    return np.moveaxis(windows.reshape(*windows.shape[:4], -1), -1, 0)
+
+
+def pooled(s, x, run, *rest):
+    """Of small's shape; status checked."""
+    at = ffi.from_buffer(guarded(x))
+    status, y = written(s.shapes[1], x.dtype, lambda y: run(code(x), s.windows, at, *rest, y))
+    assert status == lib.TAE_DONE
+    return y
+
+
+def max_pooled(s, x):
+    """(the largest, its place), also asked for one by one."""
+    x, winner = guarded(x), np.full(int(np.prod(s.shapes[1])) + 2, 77, np.uint8)
+    at, place = ffi.from_buffer(x), ffi.from_buffer("unsigned char[]", winner[1:-1])
+    both = written(s.shapes[1], x.dtype, lambda y: lib.tae_max_pool(code(x), s.windows, at, y, place))
+    alone = written(s.shapes[1], x.dtype, lambda y: lib.tae_max_pool(code(x), s.windows, at, y, ffi.NULL))
+    assert both[0] == alone[0] == lib.TAE_DONE and np.array_equal(both[1], alone[1], equal_nan=True)
+    assert winner[0] == winner[-1] == 77
+    again = winner.copy()
+    again[1:-1] = 99
+    place = ffi.from_buffer("unsigned char[]", again[1:-1])
+    assert lib.tae_max_pool(code(x), s.windows, at, ffi.NULL, place) == lib.TAE_DONE and np.array_equal(again, winner)
+    return both[1], winner[1:-1].reshape(s.shapes[1])
+
+
+@given(s=poolings(), dtype=st.sampled_from(DTYPES), nans=st.booleans())
+def test_the_largest_of_every_window_and_its_place(isa, s, dtype, nans):
+    x = whole(s.shapes[0], dtype)
+    x[x == 3] = np.nan if nans else -np.inf
+    y, winner = max_pooled(s, x)
+    windows = met(s, x, -np.inf)
+    assert np.array_equal(y, np.max(windows, axis=0), equal_nan=True)
+    assert np.array_equal(winner, np.argmax(windows, axis=0))  # the first of equal ones; a NaN before all
+    g = whole(s.shapes[1], dtype, 1)
+    at, place = ffi.from_buffer(guarded(g)), ffi.from_buffer("unsigned char[]", guarded_bytes(winner))
+    run = lib.tae_max_pool_backward
+    status, out = written(s.shapes[0], dtype, lambda out: run(code(g), s.windows, at, place, out))
+    assert status == lib.TAE_DONE
+    right = spread_by_hand(s, [g * (winner == k) for k in range(len(windows))])
+    assert np.array_equal(out, right)
+
+
+def guarded_bytes(x):
+    memory = np.full(x.size + 20, 255, np.uint8)
+    memory[10:-10] = x.ravel()
+    return memory[10:-10]
+
+
+def spread_by_hand(s, values):
+    """values[k] added to place k of every window: the transpose of `met`."""
+    big = np.zeros(s.shapes[0], values[0].dtype)
+    number = np.arange(big[0, 0].size, dtype=float).reshape(1, 1, *s.big[1:])
+    for value, places in zip(values, met(s, number, -1)[:, 0, 0].astype(int)):
+        for n, c in np.ndindex(*big.shape[:2]):
+            np.add.at(big[n, c].reshape(-1), places[places >= 0], value[n, c][places >= 0])
+    return big
+
+
+@given(s=poolings(), dtype=st.sampled_from(DTYPES))
+def test_sums_of_windows_and_their_transpose(isa, s, dtype):
+    x, g = whole(s.shapes[0], dtype), whole(s.shapes[1], dtype, 1)
+    assert np.array_equal(pooled(s, x, lib.tae_sum_pool, 4.0), met(s, x, 0).sum(axis=0) / 4)
+    at = ffi.from_buffer(guarded(g))
+    status, out = written(s.shapes[0], dtype, lambda out: lib.tae_spread(code(g), s.windows, at, 4.0, out))
+    assert status == lib.TAE_DONE and np.array_equal(out, spread_by_hand(s, [g / 4] * np.prod(s.kernel)))
+
+
+@pytest.mark.parametrize("factors", [(1, 1), (2, 2), (3, 2), (1, 3), (2, 5)])
+@pytest.mark.parametrize("width", [1, 3, 4, 7, 8, 9, 15, 16, 17, 33])
+def test_windows_side_by_side_repeat_values(isa, factors, width):
+    s = sides(3, 1, (2, 3 * factors[0], width * factors[1]), 2, factors, factors, ((0, 0), (0, 0)))
+    x = whole(s.shapes[1], np.float32)
+    at = ffi.from_buffer(guarded(x))
+    status, out = written(s.shapes[0], x.dtype, lambda out: lib.tae_spread(0, s.windows, at, 1.0, out))
+    assert status == lib.TAE_DONE and np.array_equal(out, x.repeat(factors[0], axis=2).repeat(factors[1], axis=3))
+
+
+def test_pooling_has_the_same_bits_for_any_number_of_threads(isa, rng):
+    s = sides(40, 1, (3, 9, 9), 3, (3, 3), (2, 2))
+    x, results = rng.standard_normal(s.shapes[0]).astype(np.float32), []
+    before = kernels.get_num_threads()
+    try:
+        for n in (1, 2, 3):
+            kernels.set_num_threads(n)
+            results.append((pooled(s, x, lib.tae_sum_pool, 9.0), *max_pooled(s, x)))
+    finally:
+        kernels.set_num_threads(before)
+    assert all(same_bits(a, b) for result in results[1:] for a, b in zip(result, results[0]))
+
+
 # -- bits -----------------------------------------------------------------------------------------------------------
 
 SHAPES = [sides(9, 1, (3, 11, 7), 5), sides(9, 1, (40, 6, 6), 20), sides(9, 2, (4, 9, 9), 6, stride=(2, 2))]
@@ -288,11 +402,21 @@ CALLS = {  # arrays that fit, settings as an op gives them
     "conv2d": ((ONES, ONES, ONES[0, 0, 0, :2]), DEFAULT),
     "conv_transpose2d": ((ONES, ONES, ONES[0, 0, 0, :2]), DEFAULT | {"output_padding": 0}),
     "_conv2d_weight": ((ONES, ONES), DEFAULT | {"kernel_size": (3, 3)}),
+    "max_pool": ((ONES,), {"kernel_size": 2, "stride": None, "padding": 0, "dilation": 1}),
+    "avg_pool": ((ONES,), {"kernel_size": 2, "stride": 1, "padding": 1, "count_include_pad": True}),
+    "_avg_pool_spread": ((ONES,), {"shape": (2, 2, 8, 8), "kernel_size": 2, "stride": 2, "padding": 0,
+                                   "count_include_pad": False}),
+    "upsample": ((ONES,), {"scale_factor": 2, "mode": "nearest"}),
+    "_upsample_back": ((ONES,), {"scale_factor": (2, 2), "mode": "nearest"}),
 }  # fmt: skip
+WRONG_SHAPES = {"max_pool": [(), (4,), (2, 4), (0, 2, 4, 4), (1, 1, 4, 1), (1, 2, 2, 2, 2)],
+                "_avg_pool_spread": [(), (2, 2, 8, 8), (2, 4, 4)], "upsample": [(), (4,), (2, 4), (0, 2, 4, 4)],
+                "_upsample_back": [(), (4,), (2, 2, 3, 4), (0, 2, 4, 4)]}  # fmt: skip
 
 
 def test_every_kernel_is_called_here():
-    assert set(CALLS) == set(kernels.conv.FORWARD)
+    assert set(CALLS) == {*kernels.conv.FORWARD, *kernels.pool.FORWARD}
+    assert {name for name, _ in kernels.pool.BACKWARD} == {"max_pool"}
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -318,6 +442,9 @@ def test_what_c_cannot_take_is_not_its_case(name):
     kinds = [lambda x: x.astype(np.float16), lambda x: x.astype(np.float64), lambda x: x.astype(int), np.ma.asarray,
              lambda x: x.astype(x.dtype.newbyteorder()), lambda x: x[:0], lambda x: 1.5]  # fmt: skip
     shapes = {0: [(4, 4), (2, 3, 4, 4)], 1: [(4, 4), (3, 3, 9, 9)], 2: [(3,), (2, 1), ()]}
+    if len(arrays) == 1:
+        shapes = {0: WRONG_SHAPES.get(name, [()])}
+        del kinds[1]  # it need not be another array's dtype
     for i, x in enumerate(arrays):
         for other in [change(x) for change in kinds] + [np.ones(shape, np.float32) for shape in shapes[i]]:
             if (name, i, np.shape(other)[1:]) != ("_conv2d_weight", 0, (3, 4, 4)):  # which it may have
@@ -325,9 +452,13 @@ def test_what_c_cannot_take_is_not_its_case(name):
     bad = [{"stride": 0}, {"stride": 1.0}, {"stride": (1, 1, 1)}, {"stride": True}, {"padding": -1}, {"dilation": 0},
            {"padding": "full"}, {"padding": ((0, 0),)}, {"padding": ((0, 0), (0, 0.5))}, {"groups": 0}, {"groups": 3},
            {"padding": 9 if name == "conv_transpose2d" else ((-2, -2), (-2, -2))}, {"groups": 2.0}, {"padding": None},
-           *({"kernel_size": k} for k in (0, 9, (3, 3, 3)) if "kernel_size" in settings),
-           *({"output_padding": p} for p in (1, -1, (0, 0, 0)) if "output_padding" in settings)]  # fmt: skip
+           {"kernel_size": 0}, {"kernel_size": 9}, {"kernel_size": (3, 3, 3)}, {"kernel_size": True},
+           {"scale_factor": 0}, {"scale_factor": (1, 2, 3)}, {"scale_factor": 1.5}, {"mode": "bilinear"},
+           {"shape": (2, 2, 2)}, {"kernel_size": 2, "padding": 2}, {"count_include_pad": False},
+           *({"output_padding": p} for p in (1, -1, (0, 0, 0)))]  # fmt: skip
     for setting in bad:
+        if not set(setting) <= set(settings) or (name == "_avg_pool_spread" and "count_include_pad" in setting):
+            continue
         assert run(*arrays, **{**settings, **setting}) is None, setting
 
 
@@ -354,6 +485,17 @@ def test_unsound_sizes_are_refused():
     assert lib.tae_conv2d(0, ffi.NULL, *at, ffi.NULL, -1, 0.0, at[0]) == lib.TAE_BAD_ARGUMENT
     assert lib.tae_conv2d(0, s.windows, at[0], ffi.NULL, ffi.NULL, -1, 0.0, at[0]) == lib.TAE_BAD_ARGUMENT
     assert lib.tae_conv2d_weight(0, s.windows, *at, at[0], ffi.NULL) == lib.TAE_BAD_ARGUMENT  # room is due
+    p = sides(1, 1, (2, 4, 4), 2, (2, 2), (2, 2), ((0, 0), (0, 0)))
+    winner = ffi.from_buffer("unsigned char[]", np.full(8, 4, np.uint8))  # of places 0 to 3
+    for wrong in (p._replace(images=-1), p._replace(small=(1, 2, 2))):
+        for run, rest in ((lib.tae_sum_pool, (1.0,)), (lib.tae_spread, (1.0,)), (lib.tae_max_pool, ())):
+            last = (ffi.NULL,) if run == lib.tae_max_pool else ()
+            status, y = written((99,), np.float32, lambda y: run(0, wrong.windows, at[0], *rest, y, *last))
+            assert status == lib.TAE_BAD_ARGUMENT and np.all(y == SENTINEL)
+    status, y = written((32,), np.float32, lambda y: lib.tae_max_pool_backward(0, p.windows, at[0], winner, y))
+    assert status == lib.TAE_BAD_ARGUMENT and np.all(y == SENTINEL)
+    assert lib.tae_max_pool(0, p.windows, at[0], ffi.NULL, ffi.NULL) == lib.TAE_BAD_ARGUMENT
+    assert lib.tae_sum_pool(0, p._replace(kernel=(20, 20)).windows, at[0], 1.0, at[1]) == lib.TAE_NOT_MINE
 
 
 @pytest.mark.parametrize("s", [

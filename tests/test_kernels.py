@@ -159,9 +159,9 @@ def test_the_library_names_what_it_has():
     assert kernels.library.reported(lib.tae_isa_name)[0] == "scalar"
     assert set(kernels.FORWARD) == {
         *UNARY, *RECURRENT, "matmul", "linear", "sum", "max", "min", "argmax", "argmin", "softmax", "log_softmax",
-        "logsumexp", *kernels.conv.FORWARD,
+        "logsumexp", *WINDOWS,
     }
-    assert set(kernels.BACKWARD) - set(kernels.conv.BACKWARD) == {
+    assert set(BACKWARD) == {
         *((name, "x") for name in (*UNARY, "softmax", "log_softmax")), *((name, "z") for name in RECURRENT)
     }  # fmt: skip
     names = kernels.library.reported(lib.tae_unary_name)
@@ -176,9 +176,10 @@ def test_the_library_names_what_it_has():
 # -- what C is given ------------------------------------------------------------------------------------------------
 
 
-# Those of convolution are asked the same in test_conv_kernels.py.
-FORWARD = {name: kernel for name, kernel in kernels.FORWARD.items() if name not in kernels.conv.FORWARD}
-BACKWARD = {key: kernel for key, kernel in kernels.BACKWARD.items() if key not in kernels.conv.BACKWARD}
+# Those of convolution and pooling are asked the same in test_conv_kernels.py.
+WINDOWS = {**kernels.conv.FORWARD, **kernels.pool.FORWARD}
+FORWARD = {name: kernel for name, kernel in kernels.FORWARD.items() if name not in WINDOWS}
+BACKWARD = {key: kernel for key, kernel in kernels.BACKWARD.items() if key not in kernels.pool.BACKWARD}
 
 
 def unaligned(x):

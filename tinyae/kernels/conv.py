@@ -12,14 +12,14 @@ from .arrays import address, dense, dtype_code, ndarray
 from .library import ffi, lib
 
 
-def _is_int(value, least):
+def is_int(value, least):
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
 
 
-def _two(value, least):
+def two(value, least):
     """A setting for each of two axes, or None."""
     values = value if isinstance(value, (tuple, list)) else (value, value)
-    return tuple(map(int, values)) if len(values) == 2 and all(_is_int(v, least) for v in values) else None
+    return tuple(map(int, values)) if len(values) == 2 and all(is_int(v, least) for v in values) else None
 
 
 def _around(padding, kernel, stride, dilation):
@@ -30,30 +30,30 @@ def _around(padding, kernel, stride, dilation):
         around = [d * (k - 1) if padding == "same" else 0 for k, d in zip(kernel, dilation)]
         return tuple((a // 2, a - a // 2) for a in around)
     if isinstance(padding, (tuple, list)) and padding and all(isinstance(p, (tuple, list)) for p in padding):
-        pairs = [_two(p, -math.inf) for p in padding]
+        pairs = [two(p, -math.inf) for p in padding]
         return None if len(pairs) != 2 or None in pairs else tuple(pairs)
-    both = _two(padding, 0)
+    both = two(padding, 0)
     return both and tuple((p, p) for p in both)
 
 
-def _geometry(kernel, stride, padding, dilation):
+def geometry_of(kernel, stride, padding, dilation):
     """(stride, ((before, after), (before, after)), dilation, what a window covers), or None."""
-    stride, dilation = _two(stride, 1), _two(dilation, 1)
+    stride, dilation = two(stride, 1), two(dilation, 1)
     if stride is None or dilation is None or (around := _around(padding, kernel, stride, dilation)) is None:
         return None
     return stride, around, dilation, tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation))
 
 
-def _small(big, geometry):
+def small_of(big, geometry):
     ends = zip(big, *geometry)
     return tuple((n + before + after - w) // s + 1 for n, s, (before, after), _, w in ends)
 
 
-def _big(small, geometry):
+def big_of(small, geometry):
     return tuple((m - 1) * s + w - before - after for m, s, (before, after), _, w in zip(small, *geometry))
 
 
-def _windows(images, groups, big, small, kernel, stride, around, dilation):
+def windows_of(images, groups, big, small, kernel, stride, around, dilation):
     """What C is told of the two sides. big, small: (channels, height, width)."""
     before = [before for before, _ in around]
     return ffi.new("tae_windows *", (images, groups, big, small, kernel, stride, before, dilation))
@@ -70,7 +70,7 @@ def _of_one_dtype(*arrays):
 def _convolve(run, x, weight, bias, transposed, groups, sides):
     """One of the two directions; sides: lengths to what C is told and the result's shape without samples, or None."""
     code = _of_one_dtype(x, weight) if bias is None else _of_one_dtype(x, weight, bias)
-    if code is None or x.ndim < 3 or weight.ndim != 4 or not _is_int(groups, 1) or weight.shape[0] % groups:
+    if code is None or x.ndim < 3 or weight.ndim != 4 or not is_int(groups, 1) or weight.shape[0] % groups:
         return None
     n_small, n_big = weight.shape[0], weight.shape[1] * groups
     n_in, n_out = (n_small, n_big) if transposed else (n_big, n_small)
@@ -78,7 +78,7 @@ def _convolve(run, x, weight, bias, transposed, groups, sides):
         return None
     big, small, geometry = lengths
     images = math.prod(x.shape[:-3])
-    windows = _windows(images, int(groups), (n_big, *big), (n_small, *small), weight.shape[2:], *geometry[:3])
+    windows = windows_of(images, int(groups), (n_big, *big), (n_small, *small), weight.shape[2:], *geometry[:3])
     y = np.empty((*x.shape[:-3], n_out, *(big if transposed else small)), x.dtype)
     bias = ffi.NULL if bias is None else address(dense(bias))
     return None if run(code, windows, address(dense(x)), address(dense(weight)), bias, -1, 0.0, address(y)) else y
@@ -86,9 +86,9 @@ def _convolve(run, x, weight, bias, transposed, groups, sides):
 
 def conv2d(x, weight, bias=None, /, *, stride, padding, dilation, groups):
     def sides(big):
-        if (geometry := _geometry(weight.shape[2:], stride, padding, dilation)) is None:
+        if (geometry := geometry_of(weight.shape[2:], stride, padding, dilation)) is None:
             return None
-        small = _small(big, geometry)
+        small = small_of(big, geometry)
         return (big, small, geometry) if min(small) > 0 else None
 
     return _convolve(lib.tae_conv2d, x, weight, bias, False, groups, sides)
@@ -96,28 +96,28 @@ def conv2d(x, weight, bias=None, /, *, stride, padding, dilation, groups):
 
 def conv_transpose2d(x, weight, bias=None, /, *, stride, padding, output_padding, dilation, groups):
     def sides(small):
-        geometry, extra = _geometry(weight.shape[2:], stride, padding, dilation), _two(output_padding, 0)
+        geometry, extra = geometry_of(weight.shape[2:], stride, padding, dilation), two(output_padding, 0)
         if isinstance(padding, str) or geometry is None or extra is None:
             return None
         if any(e >= max(s, d) for e, s, d in zip(extra, geometry[0], geometry[2])):
             return None
-        big = tuple(n + e for n, e in zip(_big(small, geometry), extra))
+        big = tuple(n + e for n, e in zip(big_of(small, geometry), extra))
         return (big, small, geometry) if min(big) > 0 else None
 
     return _convolve(lib.tae_conv2d_transposed, x, weight, bias, True, groups, sides)
 
 
 def _conv2d_weight(big, small, /, *, kernel_size, stride, padding, dilation, groups):
-    code, kernel = _of_one_dtype(big, small), _two(kernel_size, 1)
-    if code is None or kernel is None or (geometry := _geometry(kernel, stride, padding, dilation)) is None:
+    code, kernel = _of_one_dtype(big, small), two(kernel_size, 1)
+    if code is None or kernel is None or (geometry := geometry_of(kernel, stride, padding, dilation)) is None:
         return None
-    if big.ndim != small.ndim or big.ndim < 3 or big.shape[:-3] != small.shape[:-3] or not _is_int(groups, 1):
+    if big.ndim != small.ndim or big.ndim < 3 or big.shape[:-3] != small.shape[:-3] or not is_int(groups, 1):
         return None
     (n_in, *lengths), n_out = big.shape[-3:], small.shape[-3]
-    if n_in % groups or n_out % groups or _small(lengths, geometry) != small.shape[-2:]:
+    if n_in % groups or n_out % groups or small_of(lengths, geometry) != small.shape[-2:]:
         return None
     images = math.prod(big.shape[:-3])
-    windows = _windows(images, int(groups), big.shape[-3:], small.shape[-3:], kernel, *geometry[:3])
+    windows = windows_of(images, int(groups), big.shape[-3:], small.shape[-3:], kernel, *geometry[:3])
     weight = np.empty((n_out, n_in // groups, *kernel), big.dtype)
     room = np.empty(max(0, lib.tae_conv2d_weight_room(windows)), big.dtype)
     arrays = address(dense(big)), address(dense(small)), address(weight), address(room)
@@ -125,4 +125,3 @@ def _conv2d_weight(big, small, /, *, kernel_size, stride, padding, dilation, gro
 
 
 FORWARD = {"conv2d": conv2d, "conv_transpose2d": conv_transpose2d, "_conv2d_weight": _conv2d_weight} if lib else {}
-BACKWARD = {}
