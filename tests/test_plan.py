@@ -232,6 +232,36 @@ def test_the_learning_rate_may_change(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("clip", [
+    lambda p: optim.clip_grad_norm_(p, 0.1), lambda p: optim.clip_grad_norm_(p, 1e3),
+    lambda p: optim.clip_grad_norm_(p, 0.1, 3.0), lambda p: optim.clip_grad_norm_(p, 0.01, float("inf")),
+    lambda p: optim.clip_grad_value_(p, 0.001),
+])  # fmt: skip
+def test_gradients_are_clipped(backend, clip):
+    nets = [seeded(dense).astype("float64") for _ in range(2)]
+
+    def stepper(net):
+        optimizer = optim.SGD(net.parameters(), lr=0.5, momentum=0.9)
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = mse(net, x)
+            loss.backward()
+            norm = clip(net.parameters())
+            optimizer.step()
+            return loss, loss if norm is None else norm
+
+        return step
+
+    plain, compiled = stepper(nets[0]), tinyae.compile(stepper(nets[1]), backend=backend)
+    x = X.astype("float64")
+    for _ in range(6):
+        assert compiled(x)[0].item() == pytest.approx(plain(tinyae.Tensor(x))[0].item(), rel=1e-9)
+    for a, b in zip(*[net.state_dict().values() for net in nets]):
+        np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_noise_goes_on_where_the_step_left_it(backend):
     nets = [seeded(Variational) for _ in range(2)]
     steps = [trainer(net, elbo, RULES["sgd"])[0] for net in nets]

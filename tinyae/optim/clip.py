@@ -1,5 +1,8 @@
 """Gradients made smaller, between ``backward()`` and ``step()``.
 
+Inside a step that is being compiled (`tinyae.compile`) the same is said in ops, which a plan can repeat: the norm is
+then a Tensor, in the gradients' dtype, and new gradients take the old ones' place.
+
 Ring 4. Must not know rules. Read whenever a loss explodes.
 """
 
@@ -7,8 +10,10 @@ import math
 
 import numpy as np
 
+from .. import ops
 from ..engine import Var, written
-from ..errors import DivergedError, SettingError
+from ..errors import DivergedError, PlanError, SettingError
+from ..mode import mode
 from .base import _number
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
@@ -40,7 +45,15 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, *, error_if_nonfinite=F
     max_norm = _number("clip_grad_norm_: max_norm", max_norm)
     if norm_type != math.inf:
         norm_type = _number("clip_grad_norm_: norm_type", norm_type, positive=True)
+    parameters = [parameters] if isinstance(parameters, Var) else list(parameters)
     gradients = _gradients(parameters)
+    if mode.capture is not None and gradients:
+        if error_if_nonfinite:
+            raise PlanError("clip_grad_norm_: a plan cannot stop at a norm. Leave error_if_nonfinite out.")
+        norm = _norm_in_ops(gradients, norm_type)
+        factor = ops.minimum(max_norm / (norm + 1e-6), 1.0)
+        _replace(parameters, lambda g: g * factor)
+        return norm
     with np.errstate(all="ignore"):
         norm = _norm(gradients, norm_type)
         if error_if_nonfinite and not math.isfinite(norm):
@@ -69,6 +82,10 @@ def clip_grad_value_(parameters, clip_value):
     Raises SettingError for a clip_value out of range.
     """
     clip_value = _number("clip_grad_value_: clip_value", clip_value)
+    parameters = [parameters] if isinstance(parameters, Var) else list(parameters)
+    if mode.capture is not None:
+        _replace(parameters, lambda g: ops.clip(g, low=-clip_value, high=clip_value))
+        return
     gradients = _gradients(parameters)
     for g in gradients:
         np.clip(g._data, -clip_value, clip_value, out=g._data)
@@ -82,6 +99,22 @@ def _gradients(parameters):
         if not isinstance(p, Var):
             raise SettingError(f"clip_grad: a {type(p).__name__} is no Tensor. Give a list, such as net.parameters().")
     return list(dict.fromkeys(p.grad for p in parameters if p.grad is not None))
+
+
+def _replace(parameters, function):
+    for p in parameters:
+        if p.grad is not None:
+            p.grad = function(p.grad)
+
+
+def _norm_in_ops(gradients, norm_type):
+    if norm_type == math.inf:
+        return ops.max(ops.stack(*[ops.max(ops.abs(g)) for g in gradients]))
+    powers = [ops.sum(ops.square(g) if norm_type == 2 else ops.abs(g) ** norm_type) for g in gradients]
+    total = powers[0]
+    for power in powers[1:]:
+        total = total + power
+    return ops.sqrt(total) if norm_type == 2 else total ** (1 / norm_type)
 
 
 def _norm(gradients, norm_type):

@@ -265,7 +265,7 @@ class Plan:
         """Run the step as ever and as a plan, from the same state; PlanError unless both agree."""
         before = self._state()
         result = step(*_tensors(arrays), **settings)
-        expected = [v._data.copy() for v in _leaves(result) if v is not None]
+        expected = [np.array(v._data if isinstance(v, Var) else v) for v in _leaves(result) if v is not None]
         after = self._state()
         self._restore(before)
         try:

@@ -448,7 +448,7 @@ class _Lowering:
         i = node.instruction
         out, axis = self.ref(node.result), i.settings["axis"]
         for k, value in enumerate(i.operands):
-            self.copy(self.ref(value), out.view(lambda a: a[(slice(None),) * (axis % a.ndim) + (k,)]))
+            self.copy(self.ref(value), out.view(lambda a: a[(slice(None),) * (axis % a.ndim) + (k, ...)]))
         return True
 
     def _do_scatter(self, node):
