@@ -5,7 +5,7 @@ eager on the C kernels, eager on the NumPy ones.
 import os
 from pathlib import Path
 
-from bench import Refused, Unavailable
+from bench import Refused
 
 try:
     import tinyae
@@ -120,7 +120,10 @@ def epoch_a(weights, X, batch):
     step, _ = train_a(weights)
 
     def epoch(rng):
-        return sum(float(step(x)) * len(x) for x in data.batches(X, batch, generator=rng)) / len(X)
+        batches = data.batches(X, batch, generator=rng)
+        if COMPILED:  # as fit does
+            return sum(float(loss) * rows for done in step.over(batches) for rows, loss in done) / len(X)
+        return sum(float(step(x)) * len(x) for x in batches) / len(X)
 
     return epoch
 
@@ -153,10 +156,4 @@ def _train(weights, net, loss):
         optimizer.step()
         return value
 
-    return _compiled(step) if COMPILED else step, lambda: [parameter.data for parameter in parameters]
-
-
-def _compiled(step):
-    if not hasattr(tinyae, "compile"):
-        raise Unavailable("this version has no tinyae.compile.")
-    return tinyae.compile(step)
+    return tinyae.compile(step) if COMPILED else step, lambda: [parameter.data for parameter in parameters]
