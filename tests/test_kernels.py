@@ -27,6 +27,7 @@ UNARY = [
     "elu", "erf", "erfc", "exp", "expm1", "gelu", "leaky_relu", "log", "log1p", "relu", "rsqrt", "sigmoid", "silu",
     "softplus", "sqrt", "square", "tanh",
 ]  # fmt: skip
+LOSSES = ("_bce_sum", "_kl_sum")
 REDUCTIONS = ("sum", "max", "min", "argmax", "argmin")
 RECURRENT = {"rnn": 1, "lstm": 4, "gru": 3}  # gates
 _ONCE = {"activation": "tanh", "lengths": None, "reverse": False}
@@ -159,10 +160,11 @@ def test_the_library_names_what_it_has():
     assert kernels.library.reported(lib.tae_isa_name)[0] == "scalar"
     assert set(kernels.FORWARD) == {
         *UNARY, *RECURRENT, "matmul", "linear", "sum", "max", "min", "argmax", "argmin", "softmax", "log_softmax",
-        "logsumexp", *WINDOWS,
+        "logsumexp", *WINDOWS, *LOSSES,
     }
     assert set(BACKWARD) == {
-        *((name, "x") for name in (*UNARY, "softmax", "log_softmax")), *((name, "z") for name in RECURRENT)
+        *((name, "x") for name in (*UNARY, "softmax", "log_softmax")), *((name, "z") for name in RECURRENT),
+        ("_bce_sum", "logits"), ("_kl_sum", "mu"),
     }  # fmt: skip
     names = kernels.library.reported(lib.tae_unary_name)
     keeps_y = [name for op, name in enumerate(names) if lib.tae_unary_keeps_y(op)]
@@ -225,7 +227,7 @@ def test_any_memory_gives_the_same_bits(name, dtype):
     )
     settings |= {"keepdims": False} if name in (*REDUCTIONS, "logsumexp") else {}
     operands = {"matmul": (x, y), "linear": (x, y, y[0].copy())}.get(name, (x,))
-    operands = recurrent(name, rng, dtype) if name in RECURRENT else operands
+    operands = recurrent(name, rng, dtype) if name in RECURRENT else (x, y) if name in LOSSES else operands
     expected = kernels.FORWARD[name](*operands, **settings)
     for which, operand in enumerate(operands):
         for layout, other in layouts(operand).items() if operand.ndim > 1 else ():
@@ -273,6 +275,10 @@ def test_what_is_not_an_array_of_native_floats_is_not_its_case(x):
             shape = (2,) * (name == "lstm") + (2, 5, 3)
             backward, kept = kernels.BACKWARD[name, "z"], arrays[name == "rnn" :]
             assert backward(x, *kept, np.ones(shape, np.float32), *_ONCE.values()) is None
+        elif name in LOSSES:
+            backward, one = kernels.BACKWARD[name, "mu" if "kl" in name else "logits"], np.ones((), np.float32)
+            assert forward(x, good) is forward(good, x) is forward(good, good[:1]) is None, name
+            assert backward(one, good, x) is backward(one, x, good) is backward(x, good, good) is None
         elif name in ("matmul", "linear"):
             rest = (good[0],) if name == "linear" else ()
             assert forward(x, good, *rest) is None and forward(good, x, *rest) is None, name
@@ -280,7 +286,7 @@ def test_what_is_not_an_array_of_native_floats_is_not_its_case(x):
             assert forward(x, **axis.get(name, SETTINGS.get(name, {}))) is None, name
     assert kernels.FORWARD["linear"](good, good, x) is None
     for name, backward in BACKWARD.items():
-        if name[0] in RECURRENT:
+        if name[0] in (*RECURRENT, *LOSSES):
             continue
         setting = [-1] if "softmax" in name[0] else [*SETTINGS.get(name[0], {}).values()]
         assert backward(x, good, *setting) is None and backward(good, x, *setting) is None, name

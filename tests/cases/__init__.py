@@ -20,12 +20,12 @@ from hypothesis.extra import numpy as hnp
 from tinyae import ops
 from tinyae.engine import OPS
 
-from . import activations, conv, linalg, math, pool, random, recurrent, shape
+from . import activations, conv, linalg, losses, math, pool, random, recurrent, shape
 from .arrays import laid_out, values
 
 __all__ = ["BAD", "CASES", "COMPOSED", "NOISE", "ROWS", "SCALAR", "SURROGATE", "TORCH", "TRUTH", "function", "truth"]
 
-_FILES = activations, conv, linalg, math, pool, random, recurrent, shape
+_FILES = activations, conv, linalg, losses, math, pool, random, recurrent, shape
 
 
 def _together(name):

@@ -19,7 +19,7 @@ without C, `TINYAE_ISA=scalar|neon|avx2|avx512` forces an instruction set. `TINY
 says how many threads to use; else there are as many as processors that this process may use.
 """
 
-from . import cells, conv, elementwise, pool, products
+from . import cells, conv, elementwise, losses, pool, products
 from .inplace import adadelta, adagrad, adam, gather, noise, rmsprop, sgd
 from .library import get_num_threads, info, say_why_once, set_num_threads, use_isa
 from .products import gemm
@@ -27,5 +27,5 @@ from .products import gemm
 __all__ = ["BACKWARD", "FORWARD", "adadelta", "adagrad", "adam", "gather", "gemm", "get_num_threads", "info", "noise",
            "rmsprop", "say_why_once", "set_num_threads", "sgd", "use_isa"]  # fmt: skip
 
-FORWARD = elementwise.FORWARD | products.FORWARD | cells.FORWARD | conv.FORWARD | pool.FORWARD
-BACKWARD = elementwise.BACKWARD | cells.BACKWARD | pool.BACKWARD
+FORWARD = elementwise.FORWARD | products.FORWARD | cells.FORWARD | conv.FORWARD | pool.FORWARD | losses.FORWARD
+BACKWARD = elementwise.BACKWARD | cells.BACKWARD | pool.BACKWARD | losses.BACKWARD

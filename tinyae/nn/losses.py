@@ -27,8 +27,9 @@ import math
 import numpy as np
 
 from .. import ops
-from ..engine import Var, cast
+from ..engine import OPS, Var, cast
 from ..errors import AxisError, DtypeError, SettingError, ShapeError
+from ..mode import mode
 
 __all__ = [
     "bce", "bce_with_logits", "cosine_distance", "cross_entropy", "gaussian_nll", "huber", "kl_div", "kl_normal", "l1",
@@ -138,6 +139,8 @@ def bce_with_logits(logits, x, *, pos_weight=None, reduction="mean", weight=None
     Shape: both any -> a number, or the same for reduction="none".
     """
     logits, x = _operands("bce_with_logits", logits, x, mask=mask)
+    if pos_weight is None and _in_one_pass(reduction, weight, mask):
+        return _averaged("bce_with_logits", OPS["_bce_sum"](logits, x), reduction, x.shape)
     with np.errstate(all="ignore"):
         if pos_weight is None:
             terms = ops.softplus(logits) - x * logits
@@ -242,6 +245,8 @@ def kl_normal(mu, logvar, *, reduction="mean", weight=None, mask=None):
     Kingma and Welling 2014, appendix B. Shape: both any -> a number, or the same for reduction="none".
     """
     mu, logvar = _operands("kl_normal", mu, logvar, mask=mask)
+    if _in_one_pass(reduction, weight, mask):
+        return _averaged("kl_normal", OPS["_kl_sum"](mu, logvar), reduction, mu.shape)
     with np.errstate(all="ignore"):
         terms = 0.5 * (ops.square(mu) + ops.exp(logvar) - 1.0 - logvar)
         return _reduce("kl_normal", terms, reduction, weight, mask)
@@ -331,14 +336,25 @@ def _reduce(loss, terms, reduction, weight, mask):
         if reduction == "none":
             return terms
         total = ops.sum(terms)
-        if reduction == "sum":
-            return total
-        if reduction == "batch":
-            n = terms.shape[0] if terms.ndim else 0
-        else:
-            n = terms.size if share is None else ops.sum(ops.broadcast_to(share, shape=terms.shape))
-        if not _values(n):
-            raise ShapeError(
-                f"{loss}: terms of shape {terms.shape} leave nothing to average for reduction={reduction!r}."
-            )
+        if reduction == "mean" and share is not None:
+            share = ops.sum(ops.broadcast_to(share, shape=terms.shape))
+        return _averaged(loss, total, reduction, terms.shape, share)
+
+
+def _in_one_pass(reduction, weight, mask):
+    """Whether the sum of all terms will do, which C has without the terms. A plan fuses the composed form itself."""
+    return weight is None and mask is None and reduction in ("sum", "mean", "batch") and mode.capture is None
+
+
+def _averaged(loss, total, reduction, shape, share=None):
+    """The reduction, from the sum of all terms, of that shape; share is the sum of their weights."""
+    if reduction == "sum":
+        return total
+    if reduction == "batch":
+        n = shape[0] if shape else 0
+    else:
+        n = math.prod(shape) if share is None else share
+    if not _values(n):
+        raise ShapeError(f"{loss}: terms of shape {shape} leave nothing to average for reduction={reduction!r}.")
+    with np.errstate(all="ignore"):
         return total / n

@@ -1,5 +1,5 @@
 """Every operation, declared once: ``math`` first, then ``activations``, ``shape``, ``linalg``, ``conv``, ``pool``,
-``random``, ``recurrent`` and ``state``.
+``random``, ``recurrent``, ``losses`` and ``state``.
 
 Functions of this package take Tensors or plain arrays and answer in kind. ``tinyae ops`` lists them.
 
@@ -10,7 +10,7 @@ Ring 2. Imports the engine and the kernels only.
 """
 
 from ..engine import broadcast_to, cast, sum_to
-from . import activations, conv, linalg, math, pool, random, recurrent, shape, state
+from . import activations, conv, linalg, losses, math, pool, random, recurrent, shape, state
 from .activations import *  # noqa: F403
 from .conv import *  # noqa: F403
 from .linalg import *  # noqa: F403
