@@ -6,7 +6,8 @@
 
 Operands must have equal shapes: (n, 1) against (n,) would broadcast to (n, n), and train towards nonsense. A plain
 array takes the Tensors' dtype, as a Python number does. Overflow is silent and gives inf, as in C. There are no classes
-of them, since a loss has no state: settings are held by ``functools.partial(huber, delta=0.5)``.
+of them, since a loss has no state: settings are held by ``functools.partial(huber, delta=0.5)``. Two of them,
+`bce_with_logits` and `kl_normal`, are one op each where only the sum of all terms is wanted (`ops/losses.py`).
 
 Each takes three more settings. A loss has *terms*: one per element, or, of those over the last axis, one per row.
 
