@@ -11,7 +11,9 @@ Ring 4. Must not know how instructions are encoded (machine.py) or run. Read aft
 
 Note [Order]
     An instruction runs when what it reads is there, and what it writes over has been read by everyone who should.
-    Among those that could run, the first in the order of the program does; a chain then takes in all it can.
+    Among those that could run, the first in the order of the program does; a chain then takes in all it can. But the
+    gradient of a large parameter goes before others, and its update at once: it is in the cache, and then gives its
+    memory back.
 """
 
 import math
@@ -30,6 +32,7 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _BOOL = np.dtype(bool)
 _PLAIN = {"add", "sub", "mul", "div", "neg", "abs", "sign", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge",
           "where", "clip", "pow", "sin", "cos"}  # fmt: skip
+_LARGE = 1 << 16  # numbers of a parameter that is updated as soon as it can be
 _MOST_OPS = 48  # of a chain: its registers should stay in the nearest cache
 
 
@@ -40,7 +43,7 @@ class Item:
 
     def __init__(self, kind, fields, reads, writes, sharing):
         self.kind, self.fields, self.reads, self.writes = kind, fields, reads, writes
-        self.sharing = sharing  # {root written: root read, whose place it may take}
+        self.sharing = sharing  # {root written: roots read, of which it may take a place}
 
 
 class Lowered:
@@ -221,7 +224,8 @@ class _Lowering:
     def _emit_all(self, nodes):
         waiting, done = list(nodes), set()
         while waiting:
-            node = next(n for n in waiting if n.after <= done)
+            ready = [n for n in waiting if n.after <= done]
+            node = min(ready, key=self._urgency)
             members = [node]
             chain = self._chain(node)
             if chain is not None:
@@ -234,6 +238,13 @@ class _Lowering:
             done.update(members)
             gone = set(members)
             waiting = [n for n in waiting if n not in gone]
+
+    def _urgency(self, node):
+        """0 for the update of a large parameter, 1 for its gradient, 2 for all else: Note [Order]."""
+        if _is_large_update(node.instruction):
+            return 0
+        users = self.users.get(self.ref(node.result).root, ())
+        return 1 if users and all(_is_large_update(user.instruction) for user in users) else 2
 
     def _arrange(self, outputs):
         lives, sharing = {}, {}
@@ -511,6 +522,7 @@ class _Lowering:
         members = [
             n for n in waiting
             if isinstance(n.instruction.op, Update) and n.instruction.op.group is op.group and n.after <= done
+            and _is_large_update(n.instruction) == _is_large_update(node.instruction)
             and self._floats(n.instruction) and n.result.dtype == node.result.dtype
             and _steps(n.instruction.op) == _steps(op)
         ]  # fmt: skip
@@ -725,7 +737,7 @@ class _Chain:
             outputs.append((kind, registers[low.ref(value).root], ref.root, 0))
             writes.append(ref)
         full = [key[0] for key in operands if key[0] != "number" and key[2] == "full" and key[1] == 0]
-        sharing = dict(zip([w.root for w, o in zip(writes, outputs) if o[0] == "store"], full))
+        sharing = {w.root: full for w, o in zip(writes, outputs) if o[0] == "store"}
         low.add("chain", reads, writes, sharing, dtype=self.dtype, rows=self.size // columns, cols=columns,
                 operands=operands, ops=ops, outputs=outputs,
                 names=[n.instruction for n in (*self.members, *self.sums)])  # fmt: skip
@@ -746,6 +758,10 @@ def _one_value(constant):
         return None
     first = constant[(0,) * constant.ndim]
     return float(first) if not np.any(constant != first) else None
+
+
+def _is_large_update(instruction):
+    return isinstance(instruction.op, Update) and instruction.result.size >= _LARGE
 
 
 def _steps(update):

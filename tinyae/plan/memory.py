@@ -128,8 +128,8 @@ def _dense(axes):
 def arrange(lives, sharing):
     """Give every arena root an offset, so that no two that live at once overlap; returns the arena's bytes.
 
-    lives: {root: (first step, last step)} both included. sharing: {root: another root, dying where it is born, whose
-    place it may take}. First the largest: what is left fits between them.
+    lives: {root: (first step, last step)} both included. sharing: {root: other roots, of which it may take the
+    place of one that dies where it is born}. First the largest: what is left fits between them.
     """
     placed = []
     for root in sorted(lives, key=lambda r: (-r.nbytes, lives[r])):
@@ -152,4 +152,4 @@ def arrange(lives, sharing):
 def _may_share(a, b, lives, sharing):
     """Whether one is born where the other dies, by an instruction that reads and writes element by element."""
     young, old = (a, b) if lives[a][0] > lives[b][0] else (b, a)
-    return sharing.get(young) is old and lives[old][1] == lives[young][0] and a.nbytes == b.nbytes
+    return old in sharing.get(young, ()) and lives[old][1] == lives[young][0] and a.nbytes == b.nbytes
