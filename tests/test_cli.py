@@ -793,13 +793,14 @@ def test_info_without_a_kernel():
 
 def test_zoo(tinyae_says):
     head, *rows = tinyae_says("zoo")[1].splitlines()
-    assert head.split() == ["name", "aliases", "class", "family", "paper", "lines"]
+    assert head.split()[:6] == ["name", "aliases", "class", "family", "lines", "paper"]
     assert [row.split()[0] for row in rows] == list(ae.ZOO)
     assert all(row[head.index("paper") :].startswith(cls.paper) for row, cls in zip(rows, ae.ZOO.values()))
     markdown = tinyae_says("zoo", "--markdown")[1].splitlines()
-    assert markdown[1] == "| --- | --- | --- | --- | --- | --- |"
-    assert [row.count("|") for row in markdown] == [7] * (2 + len(ae.ZOO))
+    assert markdown[1] == "| --- | --- | --- | --- | --- | --- | --- |"
+    assert [row.count("|") for row in markdown] == [8] * (2 + len(ae.ZOO))
     assert [line.split(" | ")[2] for line in markdown[2:]] == [cls.__name__ for cls in ae.ZOO.values()]
+    assert [line.split(" | ")[6] for line in markdown[2:]] == [f"{cls.proof} |" for cls in ae.ZOO.values()]
 
 
 def test_lines_are_those_of_code():

@@ -261,6 +261,25 @@ def test_a_row_does_not_depend_on_the_others(name):
     assert len(np.unique(model.score_samples(X))) > 500
 
 
+@pytest.mark.parametrize("hidden", [(), (5, 4)])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_plan_learns_what_plain_steps_do(name, hidden, monkeypatch):
+    """compile=True does make a plan of the step, and its losses are those of compile=False."""
+    stepped, make_plan = [], tinyae.plan.compile
+
+    def watched(*arguments, **settings):
+        stepped.append(make_plan(*arguments, **settings))
+        return stepped[-1]
+
+    monkeypatch.setattr(tinyae.plan, "compile", watched)
+    train, held = digits()
+    by_plan, plain = (make(name, hidden=hidden, compile=c).fit(train, validation_data=held) for c in (True, False))
+    assert stepped
+    assert all(step.plans and not step.refused for step in stepped)
+    for key, column in losses_of(plain).items():
+        np.testing.assert_allclose(by_plan.history_[key], column, rtol=1e-4, err_msg=key)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_the_reader_gets(name):
     cls = ZOO[name]
@@ -271,6 +290,7 @@ def test_what_the_reader_gets(name):
     assert vars(cls)["family"]
     assert re.search(r"\b(19|20)\d\d\b", vars(cls)["paper"]), "the paper's year"
     assert isinstance(vars(cls)["aliases"], tuple)
+    assert vars(cls)["proof"]
     assert cls.loss in cls.losses
     assert all(isinstance(sentence, str) and sentence for sentence in cls.losses.values())
     documented = "\n".join(base.__doc__ or "" for base in cls.__mro__[:-1])

@@ -9,7 +9,10 @@ Read in this order: ``errors``, ``engine``, ``ops/math``, ``tensor``, ``gradchec
 
 from . import ae, errors, kernels, nn, ops, optim, plot
 from ._version import __version__
-from .ae import ZOO, Autoencoder, BetaVAE, DeepAutoencoder, DenoisingAutoencoder, OneHotAutoencoder, VAE, load
+from .ae import (
+    ZOO, Autoencoder, BetaVAE, ContractiveAutoencoder, DeepAutoencoder, DenoisingAutoencoder, LinearAutoencoder,
+    Noise2NoiseAutoencoder, OneHotAutoencoder, SparseAutoencoder, SparseKLAutoencoder, TiedAutoencoder, VAE, load,
+)  # fmt: skip
 from .data import load_data
 from .engine import OPS, Op, grad, no_grad, op
 from .gradcheck import GradcheckError, gradcheck
@@ -22,14 +25,20 @@ from .transforms import checkpoint, custom_op, hessian, hvp, jacobian, jvp, valu
 __all__ = [
     "Autoencoder",
     "BetaVAE",
+    "ContractiveAutoencoder",
     "DeepAutoencoder",
     "DenoisingAutoencoder",
     "Generator",
     "GradcheckError",
+    "LinearAutoencoder",
+    "Noise2NoiseAutoencoder",
     "OPS",
     "OneHotAutoencoder",
     "Op",
+    "SparseAutoencoder",
+    "SparseKLAutoencoder",
     "Tensor",
+    "TiedAutoencoder",
     "VAE",
     "ZOO",
     "__version__",

@@ -36,9 +36,12 @@ _HELP = {
     "batch_size": "rows per step", "early_stopping": "stop when the validation loss falls no more, and keep the best",
     "n_iter_no_change": "epochs without a better validation loss after which --early-stopping stops",
     "random_state": "of weights, batches and noise", "dtype": "float32 or float64",
-    "compile": "train by a plan: sooner, the same numbers to rounding",
-    "init": "initialiser of the weights", "noise": "standard deviation of the noise on the input",
+    "init": "initialiser of the weights", "noise": "standard deviation or share of the noise on the input",
+    "compile": "train by a plan: the same numbers to rounding, sooner",
+    "corruption": "gaussian, masking or salt_and_pepper", "fresh": "draw noise anew at every step",
     "beta": "weight of the KL term", "sigma": "standard deviation of the Gaussian likelihood (default: learned)",
+    "decay": "weight of the squared weights", "penalty": "weight of the further term of the loss",
+    "reduction": "batch_mean, batch_sum or mean, of |z|", "rho": "how often a unit should be awake",
 }  # fmt: skip
 _FILES = ("model.npz", "history.csv", "summary.json", "loss.png", "reconstructions.png", "samples.png", "latent.png")
 _TRAINING = ("loss", "optimizer", "lr", "max_iter", "batch_size", "early_stopping", "n_iter_no_change", "random_state",
@@ -135,7 +138,7 @@ def _parser():
 
     info = _add_command(commands, "info", "version, backend, instruction set, and why", _info)
     info.add_argument("--json", action="store_true", help="as JSON")
-    zoo = _add_command(commands, "zoo", "the variants: paper, class, lines of code", _zoo)
+    zoo = _add_command(commands, "zoo", "the variants: class, lines of code, paper, what is proven", _zoo)
     zoo.add_argument("--markdown", action="store_true", help="as the table of the README")
     ops = _add_command(commands, "ops", "the operations: formula, derivative, what is kept, shapes, kernel", _ops)
     ops.add_argument("name", nargs="*", help="only these; default: all")
@@ -381,9 +384,9 @@ def _info(arguments):
 
 
 def _zoo(arguments):
-    rows = [(name, ", ".join(cls.aliases) or "-", cls.__name__, cls.family, cls.paper, str(_lines(cls)))
+    rows = [(name, ", ".join(cls.aliases) or "-", cls.__name__, cls.family, str(_lines(cls)), cls.paper, cls.proof)
             for name, cls in ZOO.items()]  # fmt: skip
-    head = ("name", "aliases", "class", "family", "paper", "lines")
+    head = ("name", "aliases", "class", "family", "lines", "paper", "proven beyond what all are asked")
     if arguments.markdown:
         _print_markdown(head, rows)
     else:

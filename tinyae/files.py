@@ -172,10 +172,9 @@ def _check_size(model, description, archive, path):
     """Refuse settings that ask for more weights than the file has bytes, before a net of that size is made."""
     if set(description["own"]) == {"encoder", "decoder"}:
         return  # the caller's nets are there already
-    widths = [int(w) for w in (description["fitted"]["n_features_in_"], *model.hidden, model.n_components)]
-    wanted = sum(a * b for a, b in zip(widths, widths[1:]))
+    wanted, widest = model.least_size(int(description["fitted"]["n_features_in_"]))
     there = os.path.getsize(path)  # not what the archive's directory says: that may lie
-    if max(wanted, *widths) * 4 > there or len(widths) > len(archive.infolist()):
+    if max(wanted, widest) * 4 > there or len(model.hidden) + 2 > len(archive.infolist()):
         raise ModelFileError(f"load: {path}: its layers would need more weights than the file has. It is damaged.")
 
 

@@ -8,10 +8,12 @@ words it changes and lists the settings it adds:
     code(h)             the code z that is decoded while training        (variational: a draw)
     embed(h)            the deterministic code, what ``transform`` gives (variational: the mean)
     decode(z)           the decoder's output, before its activation
+    unfold(z, target)   the same while training                          (teacher forcing: given the step before)
     compare(a, target)  the reconstruction's loss, one value per row
     penalise(h, z)      further named terms, one value per row
 
 The loss is the sum of the named terms, each averaged over the batch: no hidden weights, and they add up exactly.
+What is done with codes afterwards stands in ``latent.py``.
 
 Ring 6. Read after ``train.py``; then any other file of this folder, in any order.
 """
@@ -30,6 +32,7 @@ from ..formats import CHUNK
 from ..ops.random import Generator
 from ..tensor import Tensor
 from ..train import Progress, mean_terms, train
+from .latent import Latent, numpy_generator
 
 __all__ = ["Autoencoder", "Net", "ZOO", "load", "variant"]
 
@@ -37,11 +40,14 @@ ZOO = {}
 _ROWS = 1024  # rows per batch where nothing is learned
 
 
-def variant(name, *, family, paper, aliases=()):
-    """Class decorator: enter a model into ``ZOO`` under its name, with the paper that it comes from."""
+def variant(name, *, family, paper, aliases=(), proof=""):
+    """Class decorator: enter a model into ``ZOO`` under its name, with the paper that it comes from.
+
+    proof says in a few words what a test knows of it beyond what all variants are asked.
+    """
 
     def enter(cls):
-        cls.zoo_name, cls.family, cls.paper, cls.aliases = name, family, paper, tuple(aliases)
+        cls.zoo_name, cls.family, cls.paper, cls.aliases, cls.proof = name, family, paper, tuple(aliases), proof
         ZOO[name] = cls
         return cls
 
@@ -70,8 +76,9 @@ class Net(nn.Module):
         return self.decoder(self.encoder(x))
 
 
-@variant("vanilla", family="deterministic", paper="Rumelhart, Hinton and Williams 1986", aliases=("autoencoder",))
-class Autoencoder(Estimator):
+@variant("vanilla", family="deterministic", paper="Rumelhart, Hinton and Williams 1986", aliases=("autoencoder",),
+         proof="losses are their formulas; linear units give PCA's error and subspace")  # fmt: skip
+class Autoencoder(Latent, Estimator):
     """The plain autoencoder: x_hat = decoder(encoder(x)), trained to reproduce x.
 
     ``loss = mean over rows and features of (x_hat - x)**2``, or of the binary cross-entropy.
@@ -154,7 +161,7 @@ class Autoencoder(Estimator):
         """The loss as named terms, one value per row each. Shape: x, target (batch, features) -> {name: (batch,)}."""
         h = self.encode(self.corrupt(x))
         z = self.code(h)
-        return {**self.compare(self.decode(z), target), **self.penalise(h, z)}
+        return {**self.compare(self.unfold(z, target), target), **self.penalise(h, z)}
 
     def corrupt(self, x):
         """What the encoder gets to see in place of x."""
@@ -179,6 +186,10 @@ class Autoencoder(Estimator):
         """
         return self.net_.decoder(z)
 
+    def unfold(self, z, target):
+        """The decoder's output while training, for decoders that may look at the target."""
+        return self.decode(z)
+
     def compare(self, a, target):
         """The reconstruction's loss per row, the mean over its features."""
         return {self.loss: self._feature_loss(a, target).mean(axis=1)}
@@ -197,7 +208,7 @@ class Autoencoder(Estimator):
         self.n_features_in_, self.n_components_ = int(n_features), int(self.n_components)
         self.unit_interval_, self.bits_ = True, False
         self.fitted_settings_ = self.get_params()
-        self._init_rng, self._batch_rng, noise = _numpy_generator(self.random_state).spawn(3)
+        self._init_rng, self._batch_rng, noise = numpy_generator(self.random_state).spawn(3)
         self.noise_ = Generator(noise)
         self.output_activation_ = self._resolve_output(True)
         self.net_ = self.make_net()
@@ -205,16 +216,24 @@ class Autoencoder(Estimator):
 
     def make_net(self):
         """The encoder and the decoder: mirrored dense layers, or copies of the user's own."""
-        hidden = tuple(map(int, self.hidden))  # NumPy's integers would overflow
-        code = self.activation if self.code_activation is None else self.code_activation
         encoder, decoder = self._own("encoder"), self._own("decoder")
-        if encoder is None:
-            encoder = self._dense((self.n_features_in_, *hidden, self._encoder_width()), code)
-        if decoder is None:
-            decoder = self._dense((self.n_components_, *hidden[::-1], self.n_features_in_), "linear")
+        encoder = self.make_encoder() if encoder is None else encoder
+        decoder = self.make_decoder(encoder) if decoder is None else decoder
         self._check_width(encoder, self.n_features_in_, self._encoder_width(), "encoder")
         self._check_width(decoder, self.n_components_, self.n_features_in_, "decoder")
         return Net(encoder, decoder)
+
+    def make_encoder(self):
+        """Shape: (batch, features) -> (batch, n_components)."""
+        return self._dense((self.n_features_in_, *self._hidden(), self._encoder_width()), self._code_activation())
+
+    def make_decoder(self, encoder):
+        """The encoder's mirror image. Shape: (batch, n_components) -> (batch, features)."""
+        return self._dense((self.n_components_, *self._hidden()[::-1], self.n_features_in_), "linear")
+
+    def prepare(self, X, target):
+        """What is to be done before the training, and the (X, target) that is trained on."""
+        return X, target
 
     def fit(self, X, y=None, *, target=None, validation_data=None, callbacks=None):
         """Train on X; returns self.
@@ -253,6 +272,7 @@ class Autoencoder(Estimator):
         self.output_activation_ = self._resolve_output(bounded)
         X, target, validation = self._split(X, target, validation_data)
         validate = None if validation is None else lambda: self._mean_terms(*validation)
+        X, target = self.prepare(X, target)
         epochs, batch_size = int(self.max_iter), int(self.batch_size)
         parameters = list(self.net_.parameters())
         optimizer = self.optimizer(parameters) if callable(self.optimizer) else optim.optimizer(
@@ -343,8 +363,19 @@ class Autoencoder(Estimator):
     def _output(self, a):
         return a if self.output_activation_ == "linear" else nn.activation(self.output_activation_)(a)
 
+    def _hidden(self):
+        return tuple(map(int, self.hidden))  # NumPy's integers would overflow
+
+    def _code_activation(self):
+        return self.activation if self.code_activation is None else self.code_activation
+
     def _encoder_width(self):
         return self.n_components_
+
+    def least_size(self, n_features):
+        """(the least number of weights, the widest layer) for rows of n_features: files that hold fewer are damaged."""
+        widths = [int(width) for width in (n_features, *self.hidden, self.n_components)]
+        return sum(a * b for a, b in zip(widths, widths[1:])), max(widths)
 
     def _dense(self, widths, last):
         """Linear layers through widths, self.activation between them and `last` at the end."""
@@ -387,13 +418,11 @@ class Autoencoder(Estimator):
                 raise SettingError(f"{name}: {setting}={value!r}. Give whole numbers of at least 1.")
         if hidden is not self.hidden:
             raise SettingError(f"{name}: hidden={self.hidden!r}. Give a sequence of widths, ({self.hidden!r},).")
-        if self.loss not in tuple(self.losses):
-            raise SettingError(f"{name}: loss={self.loss!r}. Choose from: {', '.join(self.losses)}.")
+        self._check_choice("loss", tuple(self.losses))
         if str(self.dtype) not in ("float32", "float64"):
             raise SettingError(f"{name}: dtype={self.dtype!r}. Choose float32 or float64.")
-        for setting in ("early_stopping", "compile"):
-            if not isinstance(getattr(self, setting), (bool, np.bool_)):
-                raise SettingError(f"{name}: {setting}={getattr(self, setting)!r}. Give True or False.")
+        self._check_flag("early_stopping")
+        self._check_flag("compile")
         self._check_number("validation_fraction", lambda value: 0 < value < 1, "a number between 0 and 1")
         for setting in ("activation", "code_activation", "output_activation"):
             if (setting, getattr(self, setting)) == ("output_activation", "auto"):
@@ -402,6 +431,16 @@ class Autoencoder(Estimator):
                 nn.activation(getattr(self, setting))
             except SettingError as problem:
                 raise SettingError(f"{name}: {setting}{str(problem).removeprefix('activation')}") from None
+
+    def _check_choice(self, setting, choices):
+        if getattr(self, setting) not in choices:
+            raise SettingError(
+                f"{type(self).__name__}: {setting}={getattr(self, setting)!r}. Choose from: {', '.join(choices)}."
+            )
+
+    def _check_flag(self, setting):
+        if not isinstance(getattr(self, setting), (bool, np.bool_)):
+            raise SettingError(f"{type(self).__name__}: {setting}={getattr(self, setting)!r}. Give True or False.")
 
     def _resolve_output(self, bounded):
         """The output activation's name; refuses data that leave [0, 1] (not bounded)
@@ -515,14 +554,3 @@ def _extremes(X):
     step = max(1, CHUNK // X.shape[1])
     pairs = [(part.min(), part.max()) for part in (X[i : i + step] for i in range(0, len(X), step))]
     return min(low for low, _ in pairs), max(high for _, high in pairs)
-
-
-def _numpy_generator(seed):
-    if isinstance(seed, np.random.Generator):
-        return seed
-    if isinstance(seed, np.random.RandomState):
-        return np.random.default_rng(seed.randint(2**31))
-    try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError):
-        raise SettingError(f"random_state={seed!r}. Give an int of at least 0, a numpy generator or None.") from None

@@ -5,7 +5,8 @@ from .base import Autoencoder, variant
 __all__ = ["DeepAutoencoder"]
 
 
-@variant("deep", family="deterministic", paper="Hinton and Salakhutdinov 2006", aliases=("sandwich", "multilayer"))
+@variant("deep", family="deterministic", paper="Hinton and Salakhutdinov 2006", aliases=("sandwich", "multilayer"),
+         proof="narrows and widens as its widths say")  # fmt: skip
 class DeepAutoencoder(Autoencoder):
     """The deep autoencoder: `Autoencoder` with hidden layers around the code, x - 128 - 64 - z - 64 - 128 - x_hat.
 

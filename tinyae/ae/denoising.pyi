@@ -1,4 +1,4 @@
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from ..ops import Array
 from ..tensor import Tensor
@@ -6,9 +6,14 @@ from .base import Autoencoder
 
 _X = TypeVar("_X", bound=Tensor | Array)
 
-__all__ = ["DenoisingAutoencoder"]
+__all__ = ["DenoisingAutoencoder", "Noise2NoiseAutoencoder"]
 
 class DenoisingAutoencoder(Autoencoder):
     noise: float = 0.4
+    corruption: Literal["gaussian", "masking", "salt_and_pepper"] = "gaussian"
+    fresh: bool = True
 
     def corrupt(self, x: _X) -> _X: ...
+    def spoil(self, x: _X) -> _X: ...
+
+class Noise2NoiseAutoencoder(DenoisingAutoencoder): ...

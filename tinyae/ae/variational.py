@@ -5,12 +5,14 @@ import numpy as np
 from .. import nn, ops
 from ..errors import SettingError
 from ..ops.random import Generator
-from .base import Autoencoder, _numpy_generator, variant
+from .base import Autoencoder, variant
+from .latent import numpy_generator
 
 __all__ = ["BetaVAE", "VAE"]
 
 
-@variant("vae", family="variational", paper="Kingma and Welling 2014; Rezende, Mohamed and Wierstra 2014")
+@variant("vae", family="variational", paper="Kingma and Welling 2014; Rezende, Mohamed and Wierstra 2014",
+         proof="formulas; KL equals its Monte Carlo estimate; a learned sigma finds the noise")  # fmt: skip
 class VAE(Autoencoder):
     """The variational autoencoder: minimises -ELBO = E[-log p(x | z)] + KL(q(z | x) || N(0, 1)) in nats per row.
 
@@ -72,7 +74,7 @@ class VAE(Autoencoder):
         self._check_fitted("sample")
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise SettingError(f"{type(self).__name__}.sample: n={n!r}. Give a whole number of at least 1.")
-        codes = Generator(_numpy_generator(random_state)).draw("normal", (int(n), self.n_components_), self.dtype)
+        codes = Generator(numpy_generator(random_state)).draw("normal", (int(n), self.n_components_), self.dtype)
         return self.inverse_transform(codes)
 
     def make_net(self):
@@ -101,7 +103,8 @@ class VAE(Autoencoder):
             self._check_number("sigma", lambda value: value > 0, "a positive number, or None to learn it")
 
 
-@variant("beta-vae", family="variational", paper="Higgins et al. 2017", aliases=("bvae",))
+@variant("beta-vae", family="variational", paper="Higgins et al. 2017", aliases=("bvae",),
+         proof="beta = 1 is the VAE to the bit; larger beta, smaller KL")  # fmt: skip
 class BetaVAE(VAE):
     """The beta-VAE: minimises E[-log p(x | z)] + beta * KL(q(z | x) || N(0, 1)); beta = 1 is the `VAE`.
 

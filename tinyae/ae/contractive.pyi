@@ -1,0 +1,16 @@
+import numpy.typing as npt
+
+from ..nn.activations import ActivationName
+from ..ops import Array
+from ..tensor import Tensor
+from .base import Autoencoder
+
+__all__ = ["ContractiveAutoencoder"]
+
+class ContractiveAutoencoder(Autoencoder):
+    activation: ActivationName = "sigmoid"
+    penalty: float = 1e-3
+
+    def encode(self, x: Tensor | Array) -> tuple[Tensor | Array, Tensor]: ...
+    def embed(self, h: tuple[Tensor | Array, Tensor]) -> Tensor: ...
+    def jacobian_norm(self, X: npt.ArrayLike) -> Array: ...

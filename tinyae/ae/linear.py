@@ -1,0 +1,88 @@
+"""Linear and tied nets: the autoencoder that is principal component analysis, and the one whose decoder is free."""
+
+import numpy as np
+
+from .. import nn, ops
+from ..errors import SettingError
+from .base import Autoencoder, variant
+
+__all__ = ["LinearAutoencoder", "TiedAutoencoder"]
+
+
+@variant("linear", family="deterministic", paper="Baldi and Hornik 1989; Kunin et al. 2019", aliases=("pca",),
+         proof="components are PCA's axes; without decay its plane")  # fmt: skip
+class LinearAutoencoder(Autoencoder):
+    """The linear autoencoder: x_hat = (x W + b) V + c, trained by squared error; at the optimum it is PCA.
+
+    ``loss = mean over rows and features of (x_hat - x)**2 + decay * (sum of all weights squared)``.
+
+    Without decay the codes span the space of the first principal components, by an arbitrary basis (Baldi and Hornik).
+    Any decay, however small, singles out (the smaller, the later) the basis in which the right singular vectors of V
+    are the principal components themselves (Kunin et al.): ``components_``. It also shrinks what has little variance.
+
+    Parameters (besides those of `Autoencoder`)
+    ----------
+    decay : float
+        Weight of the penalty on all weights, biases left out.
+
+    Shape: as `Autoencoder`.
+    """
+
+    activation: str = "linear"
+    output_activation: str = "linear"
+    decay: float = 0.0
+
+    losses = {"mse": Autoencoder.losses["mse"] + " + decay * sum of squared weights"}
+
+    def penalise(self, h, z):
+        """decay * (sum of all weights squared), the same for every row."""
+        if not self.decay:
+            return {}
+        weights = [m.weight for m in self.net_.modules() if isinstance(m, nn.Linear)]
+        squares = sum(ops.sum(ops.square(w)) for w in weights)
+        return {"decay": ops.broadcast_to(self.decay * squares, shape=z.shape[:1])}
+
+    @property
+    def components_(self):
+        """The right singular vectors of the decoder, longest axis first: orthonormal. Shape: (k, features).
+
+        k is n_components, or features if these are fewer.
+        """
+        self._check_fitted("components_")
+        codes = np.eye(self.n_components_, dtype=self.dtype)
+        decoder = self.inverse_transform(codes) - self.inverse_transform(0 * codes)
+        return np.linalg.svd(decoder, full_matrices=False)[2]
+
+    def _check_settings(self):
+        super()._check_settings()
+        self._check_number("decay", lambda value: value >= 0, "a number of at least 0")
+        for setting in ("activation", "code_activation", "output_activation"):
+            if getattr(self, setting) not in ("linear", None):
+                raise SettingError(
+                    f"{type(self).__name__}: {setting}={getattr(self, setting)!r} is not linear. Use Autoencoder."
+                )
+
+
+@variant("tied", family="deterministic", paper="Vincent, Larochelle, Lajoie, Bengio and Manzagol 2010",
+         proof="decoder recomputed from the encoder's matrices")  # fmt: skip
+class TiedAutoencoder(Autoencoder):
+    """The autoencoder with tied weights: every layer of the decoder is one of the encoder's, transposed.
+
+    ``z = f(x W + b)``, ``x_hat = g(z W.T + c)``: half the weights, and no way to be nearly linear by small weights in
+    the encoder and large ones in the decoder. Losses are those of `Autoencoder`.
+
+    An encoder of your own may be any row of Linear layers and activations.
+
+    Shape: as `Autoencoder`.
+    """
+
+    def make_decoder(self, encoder):
+        """The encoder's layers in reverse order, transposed, with biases of their own."""
+        linears = [layer for layer in encoder.modules() if isinstance(layer, nn.Linear)]
+        if not linears:
+            name = type(self).__name__
+            raise SettingError(f"{name}: your encoder has no Linear layer to be tied to. Use Autoencoder.")
+        layers = []
+        for linear in reversed(linears):
+            layers += [nn.Tied(linear), *([] if self.activation == "linear" else [nn.activation(self.activation)])]
+        return nn.Sequential(*layers if self.activation == "linear" else layers[:-1])

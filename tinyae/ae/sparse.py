@@ -1,0 +1,101 @@
+"""Sparse codes: of many units only a few may be awake at a time."""
+
+from .. import nn, ops
+from ..engine import no_grad
+from ..errors import SettingError
+from .base import Autoencoder, variant
+
+__all__ = ["SparseAutoencoder", "SparseKLAutoencoder"]
+
+_RHO_FLOOR = 1e-6  # of the mean activation and of what lacks to 1: logarithms stay finite
+
+
+@variant("sparse", family="sparse", paper="Olshausen and Field 1996; Chollet 2016", aliases=("sparse-l1",),
+         proof="formula for each reduction; larger penalty, sparser codes")  # fmt: skip
+class SparseAutoencoder(Autoencoder):
+    """The sparse autoencoder by activity: loss = `Autoencoder`'s + penalty * |z|, summed or averaged.
+
+    Parameters (besides those of `Autoencoder`)
+    ----------
+    penalty : float
+        Weight of the activity.
+    reduction : str
+        "batch_mean": sum over components, mean over rows (Keras 1). "batch_sum": sum over components and over the
+        rows of a batch, which is batch_size times that (Keras 2). "mean": mean over components and rows.
+
+    Shape: as `Autoencoder`.
+    """
+
+    n_components: int = 32
+    penalty: float = 1e-3
+    reduction: str = "batch_mean"
+
+    losses = {name: f"{text} + penalty * |z|, reduced as reduction says" for name, text in Autoencoder.losses.items()}
+
+    def penalise(self, h, z):
+        """penalty * |z| of every row."""
+        factor = {"batch_mean": 1.0, "batch_sum": float(self.batch_size), "mean": 1.0 / self.n_components_}
+        return {"activity": self.penalty * factor[self.reduction] * ops.sum(ops.abs(z), axis=1)}
+
+    def _check_settings(self):
+        super()._check_settings()
+        self._check_number("penalty", lambda value: value >= 0, "a number of at least 0")
+        self._check_choice("reduction", ("batch_mean", "batch_sum", "mean"))
+
+
+@variant("sparse-kl", family="sparse", paper="Ng 2011 (CS294A lecture notes)",
+         proof="formula; units awake as often as rho says")  # fmt: skip
+class SparseKLAutoencoder(Autoencoder):
+    """The sparse autoencoder by mean activation: loss = `Autoencoder`'s + penalty * sum_j KL(rho || rho_j).
+
+    ``KL(rho || r) = rho log(rho / r) + (1 - rho) log((1 - rho) / (1 - r))``. rho_j is unit j's mean over the batch; for
+    tanh units that of (1 + z) / 2. Where nothing is learned (``score``, val_loss) it is the running mean that training
+    left, so that a row's score does not depend on its neighbours.
+
+    Parameters (besides those of `Autoencoder`)
+    ----------
+    rho : float
+        How often a unit should be awake, between 0 and 1.
+    penalty : float
+        Weight of the KL terms (the notes' beta).
+
+    Differs from the paper: means over batches stand for those over all rows; the squared error is a mean over features
+    and not half their sum, so that the notes' beta = 3 is 6 / features here; weight decay is the optimizer's.
+
+    Shape: as `Autoencoder`.
+    """
+
+    n_components: int = 32
+    activation: str = "sigmoid"
+    rho: float = 0.05
+    penalty: float = 0.05
+
+    losses = {name: f"{text} + penalty * sum of KL(rho || rho_j)" for name, text in Autoencoder.losses.items()}
+
+    def make_net(self):
+        """As `Autoencoder`, with the running mean of every unit's activation."""
+        net = super().make_net()
+        net.mean_activation = nn.Buffer([0.5] * self.n_components_, dtype=self.dtype)
+        return net
+
+    def penalise(self, h, z):
+        """penalty * sum_j KL(rho || rho_j), the same for every row."""
+        running = self.net_.mean_activation
+        mean = running
+        if self.net_.training:
+            mean = ops.mean(z if self._code_activation() == "sigmoid" else 0.5 * (1.0 + z), axis=0)
+            with no_grad():
+                ops.assign(running, 0.9 * running + 0.1 * mean)
+        r = ops.clip(mean, low=_RHO_FLOOR, high=1.0 - _RHO_FLOOR)
+        kl = self.rho * ops.log(self.rho / r) + (1.0 - self.rho) * ops.log((1.0 - self.rho) / (1.0 - r))
+        return {"kl": ops.broadcast_to(self.penalty * ops.sum(kl), shape=z.shape[:1])}
+
+    def _check_settings(self):
+        super()._check_settings()
+        self._check_number("rho", lambda value: 0 < value < 1, "a number between 0 and 1")
+        self._check_number("penalty", lambda value: value >= 0, "a number of at least 0")
+        if self._code_activation() not in ("sigmoid", "tanh"):
+            raise SettingError(
+                f"{type(self).__name__}: the code's activation is {self._code_activation()!r}, which has no share of "
+                "being awake. Choose code_activation='sigmoid' or 'tanh'."
+            )
