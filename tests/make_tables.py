@@ -46,15 +46,18 @@ def fit(f, low, high, degree, centre=None, slope=0, size=None):
     return [centre] + c, float(error)
 
 
-def table(name, f, of_v, degree, near_0=None, slope=0, size=None):
-    """The intervals are [1, 16) in v, four to an octave, in the order of the lowest bits of v's exponent."""
+QUARTERS = [((127 + octave) % 4 * 4 + quarter, mp.mpf(2) ** octave * (4 + quarter) / 4, mp.mpf(2) ** octave / 4)
+            for octave in range(4) for quarter in range(4)]  # of [1, 16), by the lowest bits of the exponent
+SIXTEENTHS = [(k, 1 + mp.mpf(k) / 16, mp.mpf(1) / 16) for k in range(16)]  # of [1, 2)
+
+
+def table(name, f, of_v, degree, near_0=None, slope=0, size=None, intervals=QUARTERS):
+    """A column for each interval of v."""
     columns, worst = {}, 0
-    for octave in range(4):
-        for quarter in range(4):
-            low, high = (of_v(mp.mpf(2) ** octave * (4 + quarter + k) / 4) for k in (0, 1))
-            index = (127 + octave) % 4 * 4 + quarter
-            columns[index], error = fit(f, low, high, degree, near_0 if low == 0 else None, slope, size)
-            worst = max(worst, error)
+    for index, start, width in intervals:
+        low, high = of_v(start), of_v(start + width)
+        columns[index], error = fit(f, low, high, degree, near_0 if low == 0 else None, slope, size)
+        worst = max(worst, error)
     print(f"/* {name}: degree {degree}, error {worst:.2g} */")
     for row in range(degree + 2):
         numbers = [literal(columns[i][row]) for i in range(16)]
@@ -93,6 +96,60 @@ def powers():
         print(steps, [literal(v) for v in c], f"errors {float(max(errors)[0]):.2g}, {float(inside):.2g}")
 
 
+def logarithm():
+    """Of m in [root, 2 root), cut into 16 intervals of equal steps of its bits: 1 / m, nearly, and its -log.
+
+    Where m may be 1, which stands in the middle, they are 1 and 0; else the former is one whose -log is nearly a float.
+    P in log(1 + r) = r + r^2 P serves all; its error is relative there, absolute elsewhere.
+    """
+    step = 1 << 19
+    root = 0x3F800000 - 9 * step - 2 * step // 3
+    edges = [mp.mpf(float(np.uint32(root + j * step).view(np.float32))) for j in range(17)]
+    inverses, logs, r = [], [], {True: [], False: []}
+    for low, high in zip(edges, edges[1:]):
+        near = single(2 / (low + high))
+        candidates = [near + single(mp.mpf(k) / 2**24) for k in range(-2000, 2001)]
+        lost = lambda c: abs(mp.mpf(float(single(-mp.log(c)))) / -mp.log(c) - 1)
+        c = mp.mpf(1) if low < 1 < high else min((mp.mpf(float(c)) for c in candidates), key=lost)
+        inverses.append(c), logs.append(single(-mp.log(c))), r[c == 1].extend([low * c - 1, high * c - 1])
+    print(f"{root:#x}", *(textwrap.fill(", ".join(map(literal, x)), 112) for x in (inverses, logs)), sep="\n")
+    f, end = lambda v: (mp.log1p(v) - v) / v**2 if v else mp.mpf(-0.5), max(map(abs, r[False]))
+    centre = max(map(abs, r[True]))
+    x = [end * mp.cos(mp.pi * (2 * k + 1) / (2 * POINTS)) for k in range(POINTS)]
+    rows, right = mp.matrix(POINTS, 4), mp.matrix(POINTS, 1)
+    for i, v in enumerate(x):
+        weight = v**2 / max(abs(v), centre) / mp.sqrt(mp.sin(mp.acos(v / end)))
+        right[i] = f(v) * weight
+        for k in range(4):
+            rows[i, k] = v**k * weight
+    c = [mp.mpf(float(single(v))) for v in mp.lu_solve(rows, right)]
+    error = lambda v: abs(v + v * v * mp.polyval(c[::-1], v) - mp.log1p(v))
+    near = max(float(error(v) / abs(v)) for v in mp.linspace(-centre, centre, 1000) if v)
+    print([literal(v) for v in c], f"errors {near:.2g}, {max(float(error(v)) for v in x):.2g}")
+
+
+def inverse_root():
+    """The bits from which half of x's are taken, and P in (1 + z)^(-1/2) = 1 + z P for the z that remains."""
+    x = np.linspace(1, 4, 100_001).astype(np.float32)
+
+    def remaining(start):
+        y = (np.uint32(start) - (x.view(np.uint32) >> 1)).view(np.float32).astype(np.float64)
+        return x * y * y - 1
+
+    start = min(range(0x5F300000, 0x5F400000, 0x400), key=lambda b: np.abs(remaining(b)).max())
+    end = mp.mpf(np.abs(remaining(start)).max())
+    z = [end * mp.cos(mp.pi * (2 * k + 1) / (2 * POINTS)) for k in range(POINTS)]
+    rows, right = mp.matrix(POINTS, 4), mp.matrix(POINTS, 1)
+    for i, v in enumerate(z):
+        weight = mp.sqrt(1 + v) / mp.sqrt(mp.sin(mp.acos(v / end)))
+        right[i] = ((1 + v) ** mp.mpf(-0.5) - 1) * weight
+        for k in range(4):
+            rows[i, k] = v ** (k + 1) * weight
+    c = [mp.mpf(float(single(v))) for v in mp.lu_solve(rows, right)]
+    error = max(abs((1 + v * mp.polyval(c[::-1], v)) * mp.sqrt(1 + v) - 1) for v in z)
+    print(f"{start:#x}", [literal(v) for v in c], f"error {float(error):.2g}")
+
+
 def mills(a):
     """Phi(-a) exp(a^2 / 2)."""
     return mp.erfc(a / mp.sqrt(2)) / 2 * mp.exp(a * a / 2)
@@ -105,8 +162,13 @@ def bell(a):
 
 if __name__ == "__main__":
     powers()
+    logarithm()
+    inverse_root()
     table("tanh", mp.tanh, lambda v: (v - 1) / mp.mpf("1.625"), 5, near_0=0)
     table("erf", mp.erf, lambda v: (v - 1) / mp.mpf("3.75"), 6, near_0=0, slope=1)
     table("gelu", lambda a: a * mills(a), lambda v: v - 1, 6, near_0=0)
     larger = lambda a: max(mills(a), bell(a))
     table("gelu_slope", lambda a: mills(a) - bell(a), lambda v: v - 1, 6, size=larger)
+    table("erfc", lambda a: mp.erfc(a) * mp.exp(a * a), lambda v: (v - 1) / mp.mpf("1.6"), 6, near_0=0)
+    rest = lambda e: (e - mp.log1p(e)) / e**2 if e else mp.mpf(0.5)
+    table("log1p_unit", rest, lambda v: v - 1, 3, intervals=SIXTEENTHS)
