@@ -160,6 +160,12 @@ def bell(a):
     return a / mp.sqrt(2 * mp.pi)
 
 
+def silu_slope(a):
+    """At -a, over exp(-a)."""
+    d = 1 + mp.exp(-a)
+    return (d - a) / d**2
+
+
 if __name__ == "__main__":
     powers()
     logarithm()
@@ -170,5 +176,7 @@ if __name__ == "__main__":
     larger = lambda a: max(mills(a), bell(a))
     table("gelu_slope", lambda a: mills(a) - bell(a), lambda v: v - 1, 6, size=larger)
     table("erfc", lambda a: mp.erfc(a) * mp.exp(a * a), lambda v: (v - 1) / mp.mpf("1.6"), 6, near_0=0)
+    size = lambda a: (1 + a) / 2
+    table("silu_slope", silu_slope, lambda v: (v - 1) / mp.mpf("0.78"), 6, near_0=0, size=size)
     rest = lambda e: (e - mp.log1p(e)) / e**2 if e else mp.mpf(0.5)
     table("log1p_unit", rest, lambda v: v - 1, 3, intervals=SIXTEENTHS)
