@@ -45,7 +45,7 @@ def planted(of, argument, rule):
     """The op, or the one of that name, with another rule for one argument."""
     of = OPS[of] if isinstance(of, str) else of.op
     before = of.rules[argument]
-    of._add_rule(argument, rule)
+    of._add_rule([argument], rule)
     of.rules[argument] = (rule, None, of.rules[argument][2])  # not the C kernel's rule
     try:
         yield
