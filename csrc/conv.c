@@ -137,22 +137,32 @@ static double products(const tae_windows *s) {
          * (double)(s->kernel[0] * s->kernel[1] * (s->big[0] / s->groups));
 }
 
-static int conv(int dtype, const tae_windows *s, int transposed, const void *x, const void *w, const void *bias,
-                int activation, double param, void *y) {
-    MINE(is_dtype(dtype) && (activation == -1 || is_unary(activation)));
+/* The job for these sizes, without arrays. */
+static int conv_sized(int dtype, const tae_windows *s, int transposed, conv_job *job) {
+    MINE(is_dtype(dtype));
     NEED(is_sound(dtype, s));
-    if (s->images == 0) return TAE_DONE;
-    NEED(x && w && y);
-    conv_job job = {.kernel = tae_kernels_of(dtype), .windows = s, .whole = sides(s, transposed, x, w, y),
-                    .transposed = transposed, .itemsize = dtype ? sizeof(double) : sizeof(float)};
-    conv_call *q = &job.whole;
-    q->bias = bias, q->activation = activation, q->param = param;
+    *job = (conv_job){.kernel = tae_kernels_of(dtype), .windows = s, .whole = sides(s, transposed, NULL, NULL, NULL),
+                      .transposed = transposed, .itemsize = dtype ? sizeof(double) : sizeof(float)};
+    conv_call *q = &job->whole;
     for (int i = 0; i < 2; i++) {
-        job.residues[i] = transposed ? s->stride[i] : 1;
+        job->residues[i] = transposed ? s->stride[i] : 1;
         if (transposed) q->axis[i].count = up(s->big[1 + i], s->stride[i]);  /* no residue has more */
-        MINE(job.residues[i] <= CONV_TAPS);
+        MINE(job->residues[i] <= CONV_TAPS);
     }
     MINE(cut(q));
+    return TAE_DONE;
+}
+
+static int conv(int dtype, const tae_windows *s, int transposed, const void *x, const void *w, const void *bias,
+                int activation, double param, void *y) {
+    conv_job job;
+    const int status = conv_sized(dtype, s, transposed, &job);
+    if (status) return status;
+    MINE(activation == -1 || is_unary(activation));
+    if (s->images == 0) return TAE_DONE;
+    NEED(x && w && y);
+    conv_call *q = &job.whole;
+    q->x = x, q->w = (void *)w, q->y = y, q->bias = bias, q->activation = activation, q->param = param;
     job.bands = up(q->axis[0].count, q->band[0]);
     job.strips = up(q->axis[1].count, q->band[1]);
     const int64_t parts = s->groups * job.residues[0] * job.residues[1] * job.bands * job.strips;
@@ -213,6 +223,12 @@ int64_t tae_conv2d_weight_room(const tae_windows *s) {
     return blocks == 1 ? 0 : blocks * weight_size(s);
 }
 
+/* Without a stride, the smaller side goes into the bank. */
+static int fills_with_small(const tae_windows *s) {
+    return s->stride[0] == 1 && s->stride[1] == 1
+        && s->small[0] * s->big[1] * s->big[2] < s->big[0] * s->small[1] * s->small[2];
+}
+
 int tae_conv2d_weight(int dtype, const tae_windows *s, const void *big, const void *small, void *weight, void *room) {
     MINE(is_dtype(dtype));
     NEED(is_sound(dtype, s) && weight);
@@ -223,9 +239,7 @@ int tae_conv2d_weight(int dtype, const tae_windows *s, const void *big, const vo
     }
     const int64_t images = images_of_block(s), blocks = up(s->images, images);
     NEED(big && small && (blocks == 1 || room));
-    /* Without a stride, the smaller side goes into the bank. */
-    const int transposed = s->stride[0] == 1 && s->stride[1] == 1
-        && s->small[0] * s->big[1] * s->big[2] < s->big[0] * s->small[1] * s->small[2];
+    const int transposed = fills_with_small(s);
     void *sums = blocks == 1 ? weight : room;
     weight_job job = {.kernel = tae_kernels_of(dtype), .windows = s, .transposed = transposed, .itemsize = itemsize,
                       .images_of_task = images, .size = size,
@@ -270,13 +284,19 @@ static void pool_task(void *context, int64_t task) {
     leave(mode);
 }
 
-static int pool(int dtype, int way, pool_call q) {
-    const tae_windows *s = q.windows;
+static int pool_sized(int dtype, int way, const tae_windows *s) {
     MINE(is_dtype(dtype));
     NEED(is_sound(dtype, s) && s->big[0] == s->small[0]);
     MINE(s->kernel[0] <= CONV_TAPS && s->kernel[1] <= CONV_TAPS && s->kernel[0] * s->kernel[1] <= CONV_TAPS);
     const int64_t reads = (s->small[2] - 1) * s->stride[1] + (s->kernel[1] - 1) * s->dilation[1] + 1;
     MINE(reads <= CONV_BANK / s->kernel[0] || way != POOL);  /* what a padded copy of the rows of a window takes */
+    return TAE_DONE;
+}
+
+static int pool(int dtype, int way, pool_call q) {
+    const tae_windows *s = q.windows;
+    const int status = pool_sized(dtype, way, s);
+    if (status) return status;
     q.planes = s->images * s->big[0];
     if (q.planes == 0) return TAE_DONE;
     NEED(q.x && (q.y || (way == POOL && q.winner)) && (q.winner || way != MAX_POOL_BACKWARD));
@@ -313,4 +333,24 @@ int tae_sum_pool(int dtype, const tae_windows *windows, const void *big, double 
 
 int tae_spread(int dtype, const tae_windows *windows, const void *small, double divisor, void *big) {
     return pool(dtype, SPREAD, (pool_call){.windows = windows, .x = small, .y = big, .divisor = divisor});
+}
+
+/* ---- what there is ----------------------------------------------------------------------------------------------- */
+
+int tae_windows_fit(int kind, int dtype, const tae_windows *s) {
+    conv_job job;
+    conv_call call;
+    switch (kind) {
+    case TAE_CONV2D: return conv_sized(dtype, s, 0, &job);
+    case TAE_CONV2D_TRANSPOSED: return conv_sized(dtype, s, 1, &job);
+    case TAE_CONV2D_WEIGHT:
+        MINE(is_dtype(dtype));
+        NEED(is_sound(dtype, s));
+        call = sides(s, fills_with_small(s), NULL, NULL, NULL);
+        MINE(cut(&call));
+        return TAE_DONE;
+    case TAE_MAX_POOL: case TAE_MAX_POOL_BACKWARD: case TAE_SUM_POOL: return pool_sized(dtype, POOL, s);
+    case TAE_SPREAD: return pool_sized(dtype, SPREAD, s);
+    }
+    return TAE_NOT_MINE;
 }

@@ -45,6 +45,11 @@ static int holds(const tae_plan *plan, int how, int dtype, tae_place at, int64_t
     return inside(plan, how, dtype, at, 2, sizes, strides);
 }
 
+/* So many bytes of scratch an instruction needs. */
+static void need_scratch(tae_plan *plan, int64_t bytes) {
+    if (bytes > plan->scratch_bytes) plan->scratch_bytes = bytes;
+}
+
 /* ---- cutting ----------------------------------------------------------------------------------------------------- */
 
 enum { ALONE = 5000 };  /* nanoseconds of work that another thread is not asked to share */
@@ -218,7 +223,7 @@ static int check_chain(tae_plan *plan, tae_instruction *it) {
     for (int i = 0; i < c->outputs; i++)
         if (is_partial(c->output[i].kind))
             scratch += divided(c->blocks * length_of(c, c->output[i].kind) * itemsize(it->dtype), 64) * 64;
-    if (scratch > plan->scratch_bytes) plan->scratch_bytes = scratch;
+    need_scratch(plan, scratch);
     return 1;
 }
 
@@ -464,6 +469,51 @@ static int run_gather(tae_plan *plan, tae_instruction *it) {
     return q->n == 0 || in_parts(plan, it, q->rows, 1, (double)q->rows * (double)q->n * 0.2, gather_part);
 }
 
+/* ---- windows: convolution, pooling, upsampling ------------------------------------------------------------------- */
+
+static int check_windows(tae_plan *plan, tae_instruction *it) {
+    const tae_plan_windows *q = &it->windows;
+    const tae_windows *s = &q->windows;
+    if (tae_windows_fit(q->kind, it->dtype, s) != TAE_DONE || q->activation < -1 || q->activation >= UNARY_OPS) return 0;
+    const int to_big = q->kind == TAE_CONV2D_TRANSPOSED || q->kind == TAE_MAX_POOL_BACKWARD || q->kind == TAE_SPREAD;
+    const int64_t big = s->big[0] * s->big[1] * s->big[2], small = s->small[0] * s->small[1] * s->small[2];
+    const int64_t places = s->kernel[0] * s->kernel[1] * (s->big[0] / s->groups);
+    const int to_small = !to_big && q->kind != TAE_CONV2D_WEIGHT;
+    if (!holds(plan, to_big ? WRITES : READS, it->dtype, q->big, s->images, big)) return 0;
+    if (!holds(plan, to_small ? WRITES : READS, it->dtype, q->small, s->images, small)) return 0;
+    if (q->kind == TAE_MAX_POOL_BACKWARD) {
+        need_scratch(plan, s->images * small);
+        return holds(plan, READS, it->dtype, q->pooled, s->images, big);
+    }
+    if (q->kind > TAE_CONV2D_WEIGHT) return 1;
+    if (q->kind == TAE_CONV2D_WEIGHT) {
+        need_scratch(plan, tae_conv2d_weight_room(s) * itemsize(it->dtype));
+        return holds(plan, WRITES, it->dtype, q->weight, s->small[0], places);
+    }
+    return holds(plan, READS, it->dtype, q->weight, s->small[0], places) &&
+           (q->bias.buffer < 0 || holds(plan, READS, it->dtype, q->bias, 1, to_big ? s->big[0] : s->small[0]));
+}
+
+static int run_windows(tae_plan *plan, tae_instruction *it) {
+    const tae_plan_windows *q = &it->windows;
+    const tae_windows *s = &q->windows;
+    const int dtype = it->dtype;
+    void *big = memory_of(plan, q->big, dtype), *small = memory_of(plan, q->small, dtype);
+    void *weight = memory_of(plan, q->weight, dtype), *bias = memory_of(plan, q->bias, dtype);
+    switch (q->kind) {
+    case TAE_CONV2D: return tae_conv2d(dtype, s, big, weight, bias, q->activation, q->param, small) == TAE_DONE;
+    case TAE_CONV2D_TRANSPOSED:
+        return tae_conv2d_transposed(dtype, s, small, weight, bias, q->activation, q->param, big) == TAE_DONE;
+    case TAE_CONV2D_WEIGHT: return tae_conv2d_weight(dtype, s, big, small, weight, plan->scratch) == TAE_DONE;
+    case TAE_MAX_POOL: return tae_max_pool(dtype, s, big, small, NULL) == TAE_DONE;
+    case TAE_MAX_POOL_BACKWARD:
+        return tae_max_pool(dtype, s, memory_of(plan, q->pooled, dtype), NULL, plan->scratch) == TAE_DONE &&
+               tae_max_pool_backward(dtype, s, small, plan->scratch, big) == TAE_DONE;
+    case TAE_SUM_POOL: return tae_sum_pool(dtype, s, big, q->param, small) == TAE_DONE;
+    default: return tae_spread(dtype, s, small, q->param, big) == TAE_DONE;
+    }
+}
+
 /* ---- update ------------------------------------------------------------------------------------------------------ */
 
 /* RULE(name, how many slots a tensor has, how many numbers there are, the call on n elements): p, g and s[i] are the
@@ -471,7 +521,13 @@ static int run_gather(tae_plan *plan, tae_instruction *it) {
 #define RULES                                                                                                        \
     RULE(sgd, 0, 4, kernel->sgd(n, p, g, NULL, x[0], 0, 0, x[3]))                                                    \
     RULE(sgd, 1, 4, kernel->sgd(n, p, g, s[0], x[0], x[1], x[2] != 0, x[3]))                                         \
-    RULE(adam, 2, 6, kernel->adam(n, p, g, s[0], s[1], x[0], x[1], x[2], x[3], x[4], x[5] != 0, step))
+    RULE(adam, 2, 6, kernel->adam(n, p, g, s[0], s[1], x[0], x[1], x[2], x[3], x[4], x[5] != 0, step))               \
+    RULE(rmsprop, 1, 5, kernel->rmsprop(n, p, g, s[0], NULL, NULL, x[0], x[1], x[2], 0, x[4]))                       \
+    RULE(rmsprop, 2, 5, kernel->rmsprop(n, p, g, s[0], NULL, s[1], x[0], x[1], x[2], x[3], x[4]))                    \
+    RULE(centered_rmsprop, 2, 5, kernel->rmsprop(n, p, g, s[0], s[1], NULL, x[0], x[1], x[2], 0, x[4]))              \
+    RULE(centered_rmsprop, 3, 5, kernel->rmsprop(n, p, g, s[0], s[1], s[2], x[0], x[1], x[2], x[3], x[4]))           \
+    RULE(adagrad, 1, 4, kernel->adagrad(n, p, g, s[0], x[0] / (1 + (double)(step - 1) * x[1]), x[2], x[3]))          \
+    RULE(adadelta, 2, 4, kernel->adadelta(n, p, g, s[0], s[1], x[0], x[1], x[2], x[3]))
 
 static const struct {
     const char *name;
@@ -547,6 +603,7 @@ static const struct {
     [TAE_NOISE] = {check_noise, run_noise},
     [TAE_GATHER] = {check_gather, run_gather},
     [TAE_UPDATE] = {check_update, run_update},
+    [TAE_WINDOWS] = {check_windows, run_windows},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 

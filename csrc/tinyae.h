@@ -135,6 +135,11 @@ int tae_max_pool_backward(int dtype, const tae_windows *windows, const void *sma
 int tae_sum_pool(int dtype, const tae_windows *windows, const void *big, double divisor, void *small);
 int tae_spread(int dtype, const tae_windows *windows, const void *small, double divisor, void *big);
 
+/* TAE_DONE if the function of that kind has these sizes; else what it would return. */
+enum { TAE_CONV2D, TAE_CONV2D_TRANSPOSED, TAE_CONV2D_WEIGHT, TAE_MAX_POOL, TAE_MAX_POOL_BACKWARD, TAE_SUM_POOL,
+       TAE_SPREAD };
+int tae_windows_fit(int kind, int dtype, const tae_windows *windows);
+
 /* out (outer, inner) = the sum of x (outer, n, inner) over its middle axis. */
 int tae_sum(int dtype, int64_t outer, int64_t n, int64_t inner, const void *x, void *out);
 
@@ -320,6 +325,15 @@ typedef struct {
     double scale;
 } tae_plan_gather;
 
+/* A function of tae_windows by its kind, which writes `small`, `big` or `weight`.  TAE_MAX_POOL_BACKWARD finds the
+ * winners anew, in `pooled`, of big's shape. */
+typedef struct {
+    int kind, activation;  /* none: -1 */
+    tae_windows windows;
+    tae_place big, small, weight, bias, pooled;
+    double param;          /* of the activation, or the divisor */
+} tae_plan_windows;
+
 /* One step of an optimizer on some tensors.  Each run moves `step` on by 1 first: tae_adam's first is 1. */
 typedef struct {
     int64_t n;
@@ -332,7 +346,7 @@ typedef struct {
     int64_t step, elements; /* elements: set by tae_plan_prepare */
 } tae_plan_update;
 
-enum { TAE_GEMM, TAE_CHAIN, TAE_REDUCE, TAE_ROWS, TAE_COPY, TAE_FILL, TAE_NOISE, TAE_GATHER, TAE_UPDATE };
+enum { TAE_GEMM, TAE_CHAIN, TAE_REDUCE, TAE_ROWS, TAE_COPY, TAE_FILL, TAE_NOISE, TAE_GATHER, TAE_UPDATE, TAE_WINDOWS };
 typedef struct {
     int kind, dtype;
     union {
@@ -345,6 +359,7 @@ typedef struct {
         tae_plan_noise noise;
         tae_plan_gather gather;
         tae_plan_update update;
+        tae_plan_windows windows;
     };
 } tae_instruction;
 
@@ -352,7 +367,7 @@ typedef struct {
     int64_t buffers, instructions;
     tae_buffer *buffer;
     tae_instruction *instruction;
-    void *scratch;          /* for sums, aligned as 64 bytes are */
+    void *scratch;          /* for what an instruction needs while it runs, aligned as 64 bytes are */
     int64_t scratch_bytes;  /* how many: set by tae_plan_prepare */
 } tae_plan;
 

@@ -373,6 +373,9 @@ def test_update(isa, dtype, rng):
     for rule, numbers, slots in (
         ("adam", [0.01, 0.9, 0.99, 1e-8, 0.1, 0], 2), ("adam", [0.01, 0.9, 0.99, 1e-8, 0.1, 1], 2),
         ("sgd", [0.1, 0.0, 0, 0.1], 0), ("sgd", [0.1, 0.9, 1, 0.1], 1),
+        ("rmsprop", [0.1, 0.9, 1e-3, 0.0, 0.1], 1), ("rmsprop", [0.1, 0.9, 1e-3, 0.5, 0.1], 2),
+        ("centered_rmsprop", [0.1, 0.9, 1e-3, 0.0, 0.1], 2), ("centered_rmsprop", [0.1, 0.9, 1e-3, 0.5, 0.1], 3),
+        ("adagrad", [0.1, 0.5, 1e-3, 0.1], 1), ("adadelta", [0.1, 0.9, 1e-3, 0.1], 2),
     ):  # fmt: skip
         p, g, *s = ([rng.standard_normal(n).astype(dtype) for n in shapes] for _ in range(2 + slots))
         s = [[np.abs(x) for x in slot] for slot in s]
@@ -388,10 +391,19 @@ def test_update(isa, dtype, rng):
             program.run({})
             assert program.step(0) == step
             for i in range(len(shapes)):
+                kept = [slot[i] for slot in s]
                 if rule == "adam":
-                    assert kernels.adam(p[i], g[i], s[0][i], s[1][i], *numbers, step)
+                    assert kernels.adam(p[i], g[i], *kept, *numbers, step)
+                elif rule == "sgd":
+                    assert kernels.sgd(p[i], g[i], kept[0] if kept else None, *numbers)
+                elif rule == "adagrad":
+                    lr, lr_decay, *others = numbers
+                    assert kernels.adagrad(p[i], g[i], *kept, lr / (1 + (step - 1) * lr_decay), *others)
+                elif rule == "adadelta":
+                    assert kernels.adadelta(p[i], g[i], *kept, *numbers)
                 else:
-                    assert kernels.sgd(p[i], g[i], s[0][i] if slots else None, *numbers)
+                    v, m = kept[0], kept[1] if rule == "centered_rmsprop" else None
+                    assert kernels.rmsprop(p[i], g[i], v, m, kept[-1] if numbers[3] else None, *numbers)
         for found, expected in zip(arrays, [x for group in (p, g, *s) for x in group]):
             np.testing.assert_array_equal(found, expected)
     program.set_step(0, 10)
@@ -464,6 +476,8 @@ BEYOND = {
     "fill": dict(n=5, out=(1, 0), value=1.0),
     "noise": dict(kind="normal", n=5, key=0, counter=0, out=(1, 0)),
     "gather": dict(rows=1, n=5, x_rows=1, x=(0, 0), index=(0, 0), out=(1, 0)),
+    "windows": dict(kind="max_pool", windows=(1, 1, (1, 1, 5), (1, 1, 2), (1, 2), (1, 2), (0, 0), (1, 1)), big=(0, 0),
+                    small=(1, 0)),
     "update": dict(rule="sgd", numbers=[0.1, 0, 0, 0], tensors=[(4, (1, 1), (0, 0))]),
 }
 
@@ -473,6 +487,23 @@ def test_what_reaches_beyond_its_buffers_is_refused(kind):
     buffers = [("arena", 0, 32), ("arena", 64, 32)]
     with pytest.raises(BackendError, match=f"instruction 0, {kind} .* reaches outside of its buffers"):
         Program(buffers, [(kind, {"dtype": 1} | BEYOND[kind])], 96)
+
+
+@pytest.mark.parametrize("kind", plan.WINDOWS)
+def test_no_side_of_windows_reaches_beyond_its_buffer(kind):
+    """Each in turn is one element shorter than it should be."""
+    sides = (2, 1, (3, 2, 4), (3, 1, 2), (2, 2), (2, 2), (0, 0), (1, 1))
+    lengths = {"big": 48, "small": 12}
+    lengths |= {"pooled": 48} if kind == "max_pool_backward" else {"weight": 36} if kind.startswith("conv") else {}
+    lengths |= {"bias": 3} if kind in ("conv2d", "conv2d_transposed") else {}
+    fields = {"dtype": 1, "kind": kind, "windows": sides, "param": 1.0} | {x: (n, 0) for n, x in enumerate(lengths)}
+    Program([("array", np.zeros(n)) for n in lengths.values()], [("windows", fields)], 0).run({})
+    for short in lengths:
+        buffers = [("array", np.zeros(n - (name == short))) for name, n in lengths.items()]
+        with pytest.raises(BackendError, match="reaches outside of its buffers"):
+            Program(buffers, [("windows", fields)], 0)
+    with pytest.raises(BackendError, match="reaches outside of its buffers"):
+        Program([("array", np.zeros(99))] * len(lengths), [("windows", fields | {"windows": (2, 2, *sides[2:])})], 0)
 
 
 def test_what_is_read_only_is_not_written():

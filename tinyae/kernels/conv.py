@@ -54,9 +54,52 @@ def big_of(small, geometry):
 
 
 def windows_of(images, groups, big, small, kernel, stride, around, dilation):
-    """What C is told of the two sides. big, small: (channels, height, width)."""
-    before = [before for before, _ in around]
-    return ffi.new("tae_windows *", (images, groups, big, small, kernel, stride, before, dilation))
+    """What C is told of the two sides, in the order of tae_windows. big, small: (channels, height, width)."""
+    before = tuple(before for before, _ in around)
+    return images, groups, tuple(big), tuple(small), tuple(kernel), stride, before, dilation
+
+
+def conv2d_windows(x, weight, *, stride, padding, dilation, groups):
+    """What C is told of ops.conv2d on arrays of these shapes, or None."""
+    geometry = geometry_of(weight[2:], stride, padding, dilation)
+    if geometry is None or not _channels_fit(x, weight, groups, 0):
+        return None
+    small = small_of(x[-2:], geometry)
+    return _between(x[:-3], weight, groups, x[-2:], small, geometry) if min(small) > 0 else None
+
+
+def conv_transpose2d_windows(x, weight, *, stride, padding, output_padding, dilation, groups):
+    """The same of ops.conv_transpose2d."""
+    geometry, extra = geometry_of(weight[2:], stride, padding, dilation), two(output_padding, 0)
+    if isinstance(padding, str) or geometry is None or extra is None or not _channels_fit(x, weight, groups, 1):
+        return None
+    if any(e >= max(s, d) for e, s, d in zip(extra, geometry[0], geometry[2])):
+        return None
+    big = tuple(n + e for n, e in zip(big_of(x[-2:], geometry), extra))
+    return _between(x[:-3], weight, groups, big, x[-2:], geometry) if min(big) > 0 else None
+
+
+def _channels_fit(x, weight, groups, transposed):
+    if len(x) < 3 or len(weight) != 4 or not is_int(groups, 1) or weight[0] % groups:
+        return False
+    return x[-3] == (weight[0] if transposed else weight[1] * groups)
+
+
+def _between(stack, weight, groups, big, small, geometry):
+    sides = (weight[1] * groups, *big), (weight[0], *small)
+    return windows_of(math.prod(stack), int(groups), *sides, weight[2:], *geometry[:3])
+
+
+def weight_windows(big, small, *, kernel_size, stride, padding, dilation, groups):
+    """The same of ops._conv2d_weight."""
+    kernel = two(kernel_size, 1)
+    if kernel is None or (geometry := geometry_of(kernel, stride, padding, dilation)) is None:
+        return None
+    if len(big) != len(small) or len(big) < 3 or big[:-3] != small[:-3] or not is_int(groups, 1):
+        return None
+    if big[-3] % groups or small[-3] % groups or small_of(big[-2:], geometry) != small[-2:]:
+        return None
+    return windows_of(math.prod(big[:-3]), int(groups), big[-3:], small[-3:], kernel, *geometry[:3])
 
 
 def _of_one_dtype(*arrays):
@@ -67,61 +110,36 @@ def _of_one_dtype(*arrays):
     return code if all(dtype_code(x.dtype) == code for x in arrays) else None
 
 
-def _convolve(run, x, weight, bias, transposed, groups, sides):
-    """One of the two directions; sides: lengths to what C is told and the result's shape without samples, or None."""
+def _convolve(run, windows_of_shapes, to, x, weight, bias, settings):
+    """One of the two directions; to: where the windows have the result's side."""
     code = _of_one_dtype(x, weight) if bias is None else _of_one_dtype(x, weight, bias)
-    if code is None or x.ndim < 3 or weight.ndim != 4 or not is_int(groups, 1) or weight.shape[0] % groups:
+    if code is None or (windows := windows_of_shapes(x.shape, weight.shape, **settings)) is None:
         return None
-    n_small, n_big = weight.shape[0], weight.shape[1] * groups
-    n_in, n_out = (n_small, n_big) if transposed else (n_big, n_small)
-    if x.shape[-3] != n_in or (bias is not None and bias.shape != (n_out,)) or (lengths := sides(x.shape[-2:])) is None:
+    if bias is not None and bias.shape != windows[to][:1]:
         return None
-    big, small, geometry = lengths
-    images = math.prod(x.shape[:-3])
-    windows = windows_of(images, int(groups), (n_big, *big), (n_small, *small), weight.shape[2:], *geometry[:3])
-    y = np.empty((*x.shape[:-3], n_out, *(big if transposed else small)), x.dtype)
+    y = np.empty((*x.shape[:-3], *windows[to]), x.dtype)
     bias = ffi.NULL if bias is None else address(dense(bias))
-    return None if run(code, windows, address(dense(x)), address(dense(weight)), bias, -1, 0.0, address(y)) else y
+    told = ffi.new("tae_windows *", windows)
+    return None if run(code, told, address(dense(x)), address(dense(weight)), bias, -1, 0.0, address(y)) else y
 
 
-def conv2d(x, weight, bias=None, /, *, stride, padding, dilation, groups):
-    def sides(big):
-        if (geometry := geometry_of(weight.shape[2:], stride, padding, dilation)) is None:
-            return None
-        small = small_of(big, geometry)
-        return (big, small, geometry) if min(small) > 0 else None
-
-    return _convolve(lib.tae_conv2d, x, weight, bias, False, groups, sides)
+def conv2d(x, weight, bias=None, /, **settings):
+    return _convolve(lib.tae_conv2d, conv2d_windows, 3, x, weight, bias, settings)
 
 
-def conv_transpose2d(x, weight, bias=None, /, *, stride, padding, output_padding, dilation, groups):
-    def sides(small):
-        geometry, extra = geometry_of(weight.shape[2:], stride, padding, dilation), two(output_padding, 0)
-        if isinstance(padding, str) or geometry is None or extra is None:
-            return None
-        if any(e >= max(s, d) for e, s, d in zip(extra, geometry[0], geometry[2])):
-            return None
-        big = tuple(n + e for n, e in zip(big_of(small, geometry), extra))
-        return (big, small, geometry) if min(big) > 0 else None
-
-    return _convolve(lib.tae_conv2d_transposed, x, weight, bias, True, groups, sides)
+def conv_transpose2d(x, weight, bias=None, /, **settings):
+    return _convolve(lib.tae_conv2d_transposed, conv_transpose2d_windows, 2, x, weight, bias, settings)
 
 
-def _conv2d_weight(big, small, /, *, kernel_size, stride, padding, dilation, groups):
-    code, kernel = _of_one_dtype(big, small), two(kernel_size, 1)
-    if code is None or kernel is None or (geometry := geometry_of(kernel, stride, padding, dilation)) is None:
+def _conv2d_weight(big, small, /, **settings):
+    code = _of_one_dtype(big, small)
+    if code is None or (windows := weight_windows(big.shape, small.shape, **settings)) is None:
         return None
-    if big.ndim != small.ndim or big.ndim < 3 or big.shape[:-3] != small.shape[:-3] or not is_int(groups, 1):
-        return None
-    (n_in, *lengths), n_out = big.shape[-3:], small.shape[-3]
-    if n_in % groups or n_out % groups or small_of(lengths, geometry) != small.shape[-2:]:
-        return None
-    images = math.prod(big.shape[:-3])
-    windows = windows_of(images, int(groups), big.shape[-3:], small.shape[-3:], kernel, *geometry[:3])
-    weight = np.empty((n_out, n_in // groups, *kernel), big.dtype)
-    room = np.empty(max(0, lib.tae_conv2d_weight_room(windows)), big.dtype)
+    _, groups, (n_in, *_), (n_out, *_), kernel, *_ = windows
+    told, weight = ffi.new("tae_windows *", windows), np.empty((n_out, n_in // groups, *kernel), big.dtype)
+    room = np.empty(max(0, lib.tae_conv2d_weight_room(told)), big.dtype)
     arrays = address(dense(big)), address(dense(small)), address(weight), address(room)
-    return None if lib.tae_conv2d_weight(code, windows, *arrays) else weight
+    return None if lib.tae_conv2d_weight(code, told, *arrays) else weight
 
 
 FORWARD = {"conv2d": conv2d, "conv_transpose2d": conv_transpose2d, "_conv2d_weight": _conv2d_weight} if lib else {}

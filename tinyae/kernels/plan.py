@@ -33,6 +33,10 @@ if lib is not None:
     OUTPUTS = {"store": lib.TAE_STORE, "sum": lib.TAE_SUM, "sum_rows": lib.TAE_SUM_ROWS, "sum_cols": lib.TAE_SUM_COLS}
     REDUCTIONS = {"sum": lib.TAE_REDUCE_SUM, "max": lib.TAE_REDUCE_MAX, "min": lib.TAE_REDUCE_MIN,
                   "argmax": lib.TAE_REDUCE_ARGMAX, "argmin": lib.TAE_REDUCE_ARGMIN}  # fmt: skip
+    WINDOWS = {"conv2d": lib.TAE_CONV2D, "conv2d_transposed": lib.TAE_CONV2D_TRANSPOSED,
+               "conv2d_weight": lib.TAE_CONV2D_WEIGHT, "max_pool": lib.TAE_MAX_POOL,
+               "max_pool_backward": lib.TAE_MAX_POOL_BACKWARD, "sum_pool": lib.TAE_SUM_POOL,
+               "spread": lib.TAE_SPREAD}  # fmt: skip
     ROWS = {"softmax": lib.TAE_SOFTMAX, "log_softmax": lib.TAE_LOG_SOFTMAX, "logsumexp": lib.TAE_LOGSUMEXP}
     ROWS_BACKWARD = {"softmax": lib.TAE_SOFTMAX_BACKWARD, "log_softmax": lib.TAE_LOG_SOFTMAX_BACKWARD}
 
@@ -177,11 +181,28 @@ def _gather(program, q):
     }
 
 
+def windows_fit(kind, dtype, windows):
+    """Whether there is C for a windows instruction of these sizes; NumPy has all of them."""
+    return lib is None or lib.tae_windows_fit(WINDOWS[kind], dtype, ffi.new("tae_windows *", windows)) == 0
+
+
+def _windows(program, q):
+    """A function of tae_windows: kind, windows = (images, groups, big, small, kernel, stride, before, dilation), and
+    the places that it has: big, small, weight, bias, pooled. activation: None or the name of a unary op; param: its
+    setting, or the divisor.
+    """
+    places = {name: q.get(name) or NOWHERE for name in ("big", "small", "weight", "bias", "pooled")}
+    settings = {"activation": UNARY[q.get("activation")], "param": q.get("param", 0.0)}
+    return {"kind": WINDOWS[q["kind"]], "windows": q["windows"]} | places | settings
+
+
 def _update(program, q):
     """One step of an optimizer: rule, tensors = [(n, p, g, slot, ...)] with places, numbers, step (made so far).
 
     numbers: sgd lr, momentum, nesterov, weight_decay (a slot for momentum, or none); adam lr, beta1, beta2, eps,
-    weight_decay, decoupled (slots m and v).
+    weight_decay, decoupled (slots m and v); rmsprop and centered_rmsprop lr, alpha, eps, momentum, weight_decay (slots
+    v, for the latter m, for momentum velocity); adagrad lr, lr_decay, eps, weight_decay (v); adadelta lr, rho, eps,
+    weight_decay (v and u).
     """
     tensors = [{"n": n, "p": p, "g": g, "slot": slots} for n, p, g, *slots in q["tensors"]]
     slots = {len(t["slot"]) for t in tensors} or {max(n for name, n in RULES if name == q["rule"])}
@@ -200,7 +221,7 @@ KINDS = {
     "gemm": (_gemm, "gemm"), "gemm_stack": (_gemm_stack, "gemm"), "chain": (_chain, "chain"),
     "reduce": (_reduce, "reduce"), "rows": (_rows, "rows"), "rows_backward": (_rows_backward, "rows"),
     "copy": (_copy, "copy"), "fill": (_fill, "fill"), "noise": (_noise, "noise"), "gather": (_gather, "gather"),
-    "update": (_update, "update"),
+    "update": (_update, "update"), "windows": (_windows, "windows"),
 }  # fmt: skip
 
 

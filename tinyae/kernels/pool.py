@@ -26,8 +26,8 @@ def _sides(shape, big, small, *geometry):
     return windows_of(math.prod(shape), 1, (1, *big), (1, *small), *geometry)
 
 
-def _pooling(shape, kernel_size, stride, padding, dilation=1):
-    """(what C is told, the result's shape, places of the kernel) of pooling an array of that shape, or None."""
+def pool_windows(shape, kernel_size, stride, padding, dilation=1):
+    """(what C is told, the result's shape) of pooling an array of that shape, or None."""
     if (kernel := _lengths(kernel_size, len(shape), 1)) is None:
         return None
     n = len(kernel)
@@ -42,70 +42,86 @@ def _pooling(shape, kernel_size, stride, padding, dilation=1):
     small = small_of(big, geometry)
     if min(small) < 1:
         return None
-    return _sides(shape[:-n], big, small, kernel, *geometry[:3]), (*shape[:-n], *small[-n:]), math.prod(kernel)
+    return _sides(shape[:-n], big, small, kernel, *geometry[:3]), (*shape[:-n], *small[-n:])
+
+
+def places_of(windows):
+    """How many places a kernel has."""
+    return math.prod(windows[4])
+
+
+def _told(windows):
+    return ffi.new("tae_windows *", windows)
 
 
 def max_pool(x, /, *, kernel_size, stride, padding, dilation):
     if x.__class__ is not ndarray or (code := dtype_code(x.dtype)) is None:
         return None
-    if (how := _pooling(x.shape, kernel_size, stride, padding, dilation)) is None:
+    if (how := pool_windows(x.shape, kernel_size, stride, padding, dilation)) is None:
         return None
     y = np.empty(how[1], x.dtype)
-    return None if lib.tae_max_pool(code, how[0], address(dense(x)), address(y), ffi.NULL) else y
+    return None if lib.tae_max_pool(code, _told(how[0]), address(dense(x)), address(y), ffi.NULL) else y
 
 
 def max_pool_backward(g, x, y, kernel_size, stride, padding, dilation):
     if (code := common(g, y)) is None or x.__class__ is not ndarray or x.dtype != g.dtype:
         return None
-    if (how := _pooling(x.shape, kernel_size, stride, padding, dilation)) is None or how[1] != g.shape:
+    if (how := pool_windows(x.shape, kernel_size, stride, padding, dilation)) is None or how[1] != g.shape:
         return None
     winner, out = np.empty(g.shape, np.uint8), np.empty(x.shape, g.dtype)
     at = ffi.from_buffer("unsigned char[]", winner)
-    if lib.tae_max_pool(code, how[0], address(dense(x)), ffi.NULL, at):
+    if lib.tae_max_pool(code, _told(how[0]), address(dense(x)), ffi.NULL, at):
         return None
-    return None if lib.tae_max_pool_backward(code, how[0], address(dense(g)), at, address(out)) else out
+    return None if lib.tae_max_pool_backward(code, _told(how[0]), address(dense(g)), at, address(out)) else out
 
 
 def avg_pool(x, /, *, kernel_size, stride, padding, count_include_pad):
     if x.__class__ is not ndarray or (code := dtype_code(x.dtype)) is None:
         return None
-    how = _pooling(x.shape, kernel_size, stride, padding)
-    if how is None or not _counts_all(padding, count_include_pad):
+    how = pool_windows(x.shape, kernel_size, stride, padding)
+    if how is None or not counts_all(padding, count_include_pad):
         return None
     y = np.empty(how[1], x.dtype)
-    return None if lib.tae_sum_pool(code, how[0], address(dense(x)), how[2], address(y)) else y
+    return None if lib.tae_sum_pool(code, _told(how[0]), address(dense(x)), places_of(how[0]), address(y)) else y
 
 
 def _avg_pool_spread(g, /, *, shape, kernel_size, stride, padding, count_include_pad):
     if g.__class__ is not ndarray or (code := dtype_code(g.dtype)) is None:
         return None
-    how = _pooling(shape, kernel_size, stride, padding)
-    if how is None or how[1] != g.shape or not _counts_all(padding, count_include_pad):
+    how = pool_windows(shape, kernel_size, stride, padding)
+    if how is None or how[1] != g.shape or not counts_all(padding, count_include_pad):
         return None
     x = np.empty(shape, g.dtype)
-    return None if lib.tae_spread(code, how[0], address(dense(g)), how[2], address(x)) else x
+    return None if lib.tae_spread(code, _told(how[0]), address(dense(g)), places_of(how[0]), address(x)) else x
 
 
-def _counts_all(padding, count_include_pad):
+def counts_all(padding, count_include_pad):
     """Whether every mean is of equally many values."""
     return count_include_pad or padding in (0, (0,), (0, 0), [0], [0, 0])
 
 
-def _repeating(run, x, scale_factor, mode, back):
-    if x.__class__ is not ndarray or (code := dtype_code(x.dtype)) is None or mode != "nearest" or not x.size:
-        return None
-    if (factors := _lengths(scale_factor, x.ndim, 1)) is None:
+def repeat_windows(shape, scale_factor, mode, back=False):
+    """(what C is told, the result's shape) of nearest upsampling an array of that shape, or of its transpose."""
+    if mode != "nearest" or 0 in shape or (factors := _lengths(scale_factor, len(shape), 1)) is None:
         return None
     n = len(factors)
-    lengths = x.shape[-n:]
+    lengths = shape[-n:]
     if back and any(length % s for length, s in zip(lengths, factors)):
         return None
     other = tuple(length // s if back else length * s for length, s in zip(lengths, factors))
-    y = np.empty((*x.shape[:-n], *other), x.dtype)
     big, small = ((1, *a)[-2:] for a in ((lengths, other) if back else (other, lengths)))
     factors = (1, *map(int, factors))[-2:]
-    windows = _sides(x.shape[:-n], big, small, factors, factors, ((0, 0), (0, 0)), (1, 1))
-    return None if run(code, windows, address(dense(x)), 1.0, address(y)) else y
+    windows = _sides(shape[:-n], big, small, factors, factors, ((0, 0), (0, 0)), (1, 1))
+    return windows, (*shape[:-n], *other)
+
+
+def _repeating(run, x, scale_factor, mode, back):
+    if x.__class__ is not ndarray or (code := dtype_code(x.dtype)) is None:
+        return None
+    if (how := repeat_windows(x.shape, scale_factor, mode, back)) is None:
+        return None
+    y = np.empty(how[1], x.dtype)
+    return None if run(code, _told(how[0]), address(dense(x)), 1.0, address(y)) else y
 
 
 def upsample(x, /, *, scale_factor, mode):

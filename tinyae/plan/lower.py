@@ -4,10 +4,12 @@
     products     take the bias, and an activation that alone reads the result, into their write-back
     chains       element-wise ops over the same elements run tile by tile as one instruction; sums of what they
                  make are folded in
+    layers       convolutions, pooling and recurrent layers (layers.py)
     updates      one instruction for all parameters of a group
     the rest     one instruction each, where C has it; else Python does it between two pieces of the plan
 
-Ring 4. Must not know how instructions are encoded (machine.py) or run. Read after memory.py.
+Ring 4. Must not know how instructions are encoded (machine.py) or run. Read after memory.py; then
+chains.py and layers.py.
 
 Note [Order]
     An instruction runs when what it reads is there, and what it writes over has been read by everyone who should.
@@ -21,7 +23,9 @@ import math
 import numpy as np
 
 from ..engine import Op
-from ..optim.rules import SGD, Adam, AdamW
+from ..optim.rules import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
+from .chains import Chain
+from .layers import Layers
 from .memory import Ref, Root, arrange
 from .passes import PASSES, is_noise
 from .program import Assign, Update, Value, Vjp
@@ -33,7 +37,6 @@ _BOOL = np.dtype(bool)
 _PLAIN = {"add", "sub", "mul", "div", "neg", "abs", "sign", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge",
           "where", "clip", "pow", "sin", "cos"}  # fmt: skip
 _LARGE = 1 << 16  # numbers of a parameter that is updated as soon as it can be
-_MOST_OPS = 48  # of a chain: its registers should stay in the nearest cache
 
 
 class Item:
@@ -75,7 +78,7 @@ def lower(program, unary, precision="highest"):
     return lowered
 
 
-class _Lowering:
+class _Lowering(Layers):
     def __init__(self, program, unary, precision):
         self.program, self.unary, self.precision = program, unary, precision
         self.refs, self.roots, self.items = {}, [], []
@@ -183,15 +186,13 @@ class _Lowering:
         return True
 
     def _fold_activations(self, nodes):
-        """A product whose result only one function reads takes that function into its write-back."""
+        """A product or convolution whose result only one function reads takes that into its write-back."""
         gone = set()
         for node in nodes:
             i = node.instruction
-            if i.name not in ("linear", "matmul") or i.result.dtype not in _FLOATS:
-                continue
             root = self.ref(i.result).root
             users = self.users.get(root, [])
-            if len(users) != 1 or root in self.kept or len(i.result.shape) < 2 or not self._is_product(i, flat=True):
+            if len(users) != 1 or root in self.kept or not self._takes_activation(i):
                 continue
             user = users[0].instruction
             if isinstance(user.op, Op) and user.name in self.unary and self._param(user) is not None:
@@ -200,6 +201,13 @@ class _Lowering:
                     node.result = user.result
                     gone.add(users[0])
         return [node for node in nodes if node not in gone]
+
+    def _takes_activation(self, i):
+        if not isinstance(i.op, Op) or not i.result.size or not self._floats(i):
+            return False
+        if i.name in ("linear", "matmul"):
+            return len(i.result.shape) >= 2 and self._is_product(i)
+        return i.name in ("conv2d", "conv_transpose2d") and self.windows(i) is not None
 
     def _find_order(self, nodes):
         """What each node must wait for: Note [Order]."""
@@ -268,11 +276,8 @@ class _Lowering:
     def _emit(self, node):
         i = node.instruction
         if i.result.size and self._floats(i):
-            how = getattr(self, f"_do_{i.name.strip('_')}", None) if isinstance(i.op, (Op, Assign)) else None
-            if is_noise(i):
-                how = self._noise
-            elif isinstance(i.op, Vjp) and i.op.op.name in ("softmax", "log_softmax"):
-                how = self._rows_backward
+            name = f"_back_{i.op.op.name}" if isinstance(i.op, Vjp) else f"_do_{i.name.strip('_')}"
+            how = self._noise if is_noise(i) else getattr(self, name, None)
             if how is not None and how(node):
                 return
         reads = [self.ref(v) for v in i.values]
@@ -312,7 +317,7 @@ class _Lowering:
             return found
         return Ref.whole(self.dense(ref).root, (ref.size // ref.shape[-1], ref.shape[-1]))
 
-    def _is_product(self, i, flat=False):
+    def _is_product(self, i):
         """Whether it is one product of two matrices."""
         shapes = [v.shape for v in i.operands[:2]]
         return len(shapes[1]) == 2 and len(shapes[0]) >= 2 and i.settings.get("precision") is None
@@ -408,7 +413,7 @@ class _Lowering:
 
     _do_softmax = _do_log_softmax = _do_logsumexp = _by_row
 
-    def _rows_backward(self, node):
+    def _back_softmax(self, node):
         i = node.instruction
         g, y = (self.dense(self.ref(v)) for v in i.operands)
         if i.settings["axis"] not in (-1, len(y.shape) - 1):
@@ -417,6 +422,8 @@ class _Lowering:
         self.add("rows_backward", [g, y], [out], what=i.op.op.name, dtype=y.root.dtype, rows=y.size // y.shape[-1],
                  n=y.shape[-1], g=g, y=y, out=out)  # fmt: skip
         return True
+
+    _back_log_softmax = _back_softmax
 
     def _noise(self, node):
         i = node.instruction
@@ -596,168 +603,11 @@ class _Lowering:
 
     def _chain(self, node):
         dtype = self.chain_dtype(node.instruction)
-        return None if dtype is None else _Chain(self, node, dtype)
-
-
-class _Chain:
-    """Element-wise instructions over the same elements, in the making."""
-
-    def __init__(self, lowering, first, dtype):
-        self.lowering, self.dtype = lowering, dtype
-        self.size = first.result.size
-        self.columns = None
-        self.members, self.sums = [], []
-        self.inside = {}  # root: the member that makes it
-        self.tried = set()
-        self.take(first)
-
-    def grow(self, waiting, done):
-        """Take in every instruction that can be; returns all that were."""
-        grown = True
-        while grown and len(self.members) < _MOST_OPS:
-            grown = False
-            here = {*self.members, *self.sums}
-            for node in waiting:
-                if node in here or not node.after <= done | here or len(self.members) >= _MOST_OPS:
-                    continue
-                if self.take(node) or self.take_sum(node):
-                    here.add(node)
-                    grown = True
-        return [*self.members, *self.sums]
-
-    def _reads(self, ref, shape):
-        """(mode, columns) of an operand, which stands in memory; mode None if it must be copied first."""
-        return ref.spread(shape).mode() or (None, None)
-
-    def take(self, node):
-        """Take the node in, if it is over the same elements and needs nothing that only the whole chain gives."""
-        i = node.instruction
-        dtype = self.lowering.chain_dtype(i)
-        if node.activation or dtype is None or dtype != self.dtype or i.result.size != self.size:
-            return False  # None is said, since NumPy holds None to be float64
-        columns = self.columns
-        for value in i.values:
-            ref = self.lowering.ref(value)
-            maker = self.lowering.made_by.get(ref.root)
-            if maker in self.sums:
-                return False
-            if ref.root in self.inside:
-                if not ref.is_whole or ref.size != self.size:
-                    return False
-                continue
-            mode, wanted = self._reads(ref, i.result.shape)
-            if wanted is not None:
-                if columns not in (None, wanted):
-                    return False
-                columns = wanted
-        self.columns = columns
-        self.members.append(node)
-        self.inside[self.lowering.ref(node.result).root] = node
-        return True
-
-    def take_sum(self, node):
-        """Take in a sum of what the chain makes."""
-        found = self.lowering.sum_of(node)
-        if found is None:
-            return False
-        value, kind, columns = found
-        ref = self.lowering.ref(value)
-        if ref.root not in self.inside or not ref.is_whole or self.lowering.dtype_of(value) != self.dtype:
-            return False
-        if columns is not None:
-            if self.columns not in (None, columns):
-                return False
-            self.columns = columns
-        self.sums.append(node)
-        return True
-
-    def emit(self):
-        """The chain as one instruction, after the copies that it needs."""
-        low, columns = self.lowering, self.columns or self.size
-        if self.columns is None and self.size == 1:
-            columns = 1
-        operands, places, reads = [], {}, []
-        last = {}
-        for k, node in enumerate(self.members):
-            for value in node.instruction.values:
-                if low.ref(value).root in self.inside:
-                    last[low.ref(value).root] = k
-        for node in self.sums:
-            last[low.ref(node.instruction.operands[0]).root] = len(self.members)
-        stored = [n for n in self.members if self._is_needed_outside(n)]
-        for node in stored:
-            last[low.ref(node.result).root] = len(self.members)
-
-        def operand(x, shape):
-            """The number of an operand in memory, or of a Python number."""
-            if not isinstance(x, Value):
-                key = ("number", float(x))
-            elif (value := _one_value(x.constant)) is not None:
-                key = ("number", value)
-            else:
-                ref = low.converted(low.ref(x), self.dtype).spread(shape)
-                if ref.mode() is None:
-                    ref = low.dense(ref)
-                key = (ref.root, ref.offset, ref.mode()[0])
-            if key not in places:
-                places[key] = len(operands)
-                operands.append(key)
-                if key[0] != "number":
-                    reads.append(Ref.whole(key[0], (key[0].size,)))
-            return ("o", places[key])
-
-        registers, free, ops, high = {}, [], [], 0
-        for k, node in enumerate(self.members):
-            i = node.instruction
-            sources, dying = [], []
-            for x in i.operands:
-                root = low.ref(x).root if isinstance(x, Value) else None
-                if root in self.inside:
-                    sources.append(("r", registers[root]))
-                    if last[root] == k and root not in dying:
-                        dying.append(root)
-                else:
-                    sources.append(operand(x, i.result.shape))
-            free += [registers[root] for root in dying]  # an op may write where it reads
-            to = free.pop() if free else high
-            high = max(high, to + 1)
-            root = low.ref(node.result).root
-            registers[root] = to
-            ops.append((i.name, to, tuple(sources), *low._param(i)))
-            if root not in last:  # nobody reads it
-                free.append(to)
-        outputs, writes = [], []
-        for node in stored:
-            ref = low.ref(node.result)
-            outputs.append(("store", registers[ref.root], ref.root, 0))
-            writes.append(ref)
-        for node in self.sums:
-            value, kind, _ = low.sum_of(node)
-            ref = low.ref(node.result)
-            outputs.append((kind, registers[low.ref(value).root], ref.root, 0))
-            writes.append(ref)
-        full = [key[0] for key in operands if key[0] != "number" and key[2] == "full" and key[1] == 0]
-        sharing = {w.root: full for w, o in zip(writes, outputs) if o[0] == "store"}
-        low.add("chain", reads, writes, sharing, dtype=self.dtype, rows=self.size // columns, cols=columns,
-                operands=operands, ops=ops, outputs=outputs,
-                names=[n.instruction for n in (*self.members, *self.sums)])  # fmt: skip
-
-    def _is_needed_outside(self, node):
-        root = self.lowering.ref(node.result).root
-        here = {*self.members, *self.sums}
-        return root in self.lowering.kept or any(user not in here for user in self.lowering.users.get(root, ()))
+        return None if dtype is None else Chain(self, node, dtype)
 
 
 def _converts(dtype, to):
     return dtype == to or dtype in (np.dtype(np.uint8), _BOOL, np.dtype(np.int64)) or dtype in _FLOATS
-
-
-def _one_value(constant):
-    """The value that a constant has everywhere, or None."""
-    if constant is None or not constant.size:
-        return None
-    first = constant[(0,) * constant.ndim]
-    return float(first) if not np.any(constant != first) else None
 
 
 def _is_large_update(instruction):
@@ -776,4 +626,12 @@ def _rule(optimizer, group):
         return "adam", ("m", "v")
     if type(optimizer) is SGD and not group["dampening"]:
         return "sgd", ("velocity",) if group["momentum"] else ()
+    if type(optimizer) is RMSprop:
+        centered, momentum = group["centered"], group["momentum"]
+        kept = ("v", *["m"] * bool(centered), *["velocity"] * bool(momentum))
+        return "centered_rmsprop" if centered else "rmsprop", kept
+    if type(optimizer) is Adagrad:
+        return "adagrad", ("v",)
+    if type(optimizer) is Adadelta:
+        return "adadelta", ("v", "u")
     return None

@@ -183,7 +183,7 @@ class Machine:
             self.expected[generator] = generator.counter
         for k, (_, item) in enumerate(self.updates):
             state = item.fields["optimizer"].state
-            if item.fields["rule"] == "adam":
+            if "step" in item.fields["optimizer"].slots:
                 done = state[item.fields["parameters"][0]]["step"] + steps
                 for p in item.fields["parameters"]:
                     state[p]["step"] = done
@@ -215,10 +215,19 @@ class Machine:
         return view if dtype is None or dtype == root.dtype else view.astype(dtype)
 
 
+_LIVE = {
+    "sgd": ("lr", "momentum", "nesterov", "weight_decay"),
+    "rmsprop": ("lr", "alpha", "eps", "momentum", "weight_decay"),
+    "centered_rmsprop": ("lr", "alpha", "eps", "momentum", "weight_decay"),
+    "adagrad": ("lr", "lr_decay", "eps", "weight_decay"),
+    "adadelta": ("lr", "rho", "eps", "weight_decay"),
+}
+
+
 def _numbers(item):
     """The live numbers of an update."""
-    group = item.fields["group"]
-    if item.fields["rule"] == "adam":
+    group, rule = item.fields["group"], item.fields["rule"]
+    if rule == "adam":
         decoupled = float(item.fields["optimizer"].decoupled)
         return (group["lr"], *group["betas"], group["eps"], group["weight_decay"], decoupled)
-    return group["lr"], group["momentum"], float(group["nesterov"]), group["weight_decay"]
+    return tuple(float(group[name]) for name in _LIVE[rule])

@@ -14,7 +14,9 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..engine import OPS
 from ..ops.random import _fill
-from ..optim.rules import SGD, Adam, AdamW
+from ..ops.conv import _cut, _Geometry
+from ..ops.pool import _reduced
+from ..optim.rules import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
 
 __all__ = ["Reference"]
 
@@ -170,6 +172,49 @@ class Reference:
 
         return run
 
+    def _windows(self, i):
+        dtype, (images, groups, big, small, kernel, stride, before, dilation) = _DTYPES[i.dtype], i.windows
+        spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
+        ends = zip(big[1:], small[1:], spans, stride, before)
+        around = tuple((b, (m - 1) * s + w - n - b) for n, m, w, s, b in ends)  # the last window ends where big does
+        geometry = _Geometry(kernel, stride, around, dilation)
+        shapes = {"big": (images, *big), "small": (images, *small), "weight": (small[0], big[0] // groups, *kernel),
+                  "pooled": (images, *big)}  # fmt: skip
+        settings = {"stride": stride, "padding": around, "dilation": dilation, "groups": groups}
+        pooling = {"kernel_size": kernel, "stride": stride, "padding": before, "dilation": dilation}
+        shapes["bias"] = (big[0] if i.kind == "conv2d_transposed" else small[0],)
+        at = {name: self._dense(place, shapes[name], dtype) for name in shapes if (place := getattr(i, name, None))}
+
+        def convolved(name, x, **more):
+            y = OPS[name].definition(x, at["weight"], at.get("bias"), **settings, **more)
+            return y if i.activation is None else _function(i.activation, i.param)(y)
+
+        def spread():
+            padded = np.zeros((*at["big"].shape[:2], *geometry.padded(big[1:])), dtype)
+            for window in geometry.windows(padded):
+                window += at["small"] / dtype(i.param)
+            return _cut(padded, around)
+
+        def max_pool_backward():
+            x = at["pooled"]
+            return OPS["max_pool"].rules["x"][0](at["small"], x, OPS["max_pool"].definition(x, **pooling), **pooling)
+
+        out, function = {
+            "conv2d": ("small", lambda: convolved("conv2d", at["big"])),
+            "conv2d_transposed": ("big", lambda: convolved("conv_transpose2d", at["small"], output_padding=0)),
+            "conv2d_weight": ("weight", lambda: OPS["_conv2d_weight"].definition(
+                at["big"], at["small"], kernel_size=kernel, **settings)),
+            "max_pool": ("small", lambda: OPS["max_pool"].definition(at["big"], **pooling)),
+            "max_pool_backward": ("big", max_pool_backward),
+            "sum_pool": ("small", lambda: _reduced(np.add, at["big"], geometry) / dtype(i.param)),
+            "spread": ("big", spread),
+        }[i.kind]  # fmt: skip
+
+        def run():
+            at[out][...] = function()
+
+        return run
+
     def _update(self, i):
         tensors = [[self._dense(place, (n,), _DTYPES[i.dtype]) for place in places] for n, *places in i.tensors]
         work = {}
@@ -183,12 +228,26 @@ class Reference:
         return run
 
 
+_OTHER_RULES = {
+    "rmsprop": (RMSprop, ("lr", "alpha", "eps", "momentum", "weight_decay"), ("v",)),
+    "centered_rmsprop": (RMSprop, ("lr", "alpha", "eps", "momentum", "weight_decay"), ("v", "m")),
+    "adagrad": (Adagrad, ("lr", "lr_decay", "eps", "weight_decay"), ("v",)),
+    "adadelta": (Adadelta, ("lr", "rho", "eps", "weight_decay"), ("v", "u")),
+}  # the class, what the numbers are, what is kept
+
+
 def _rule(name, numbers, work):
     """An optimizer without parameters, for its rule alone, and the names of what that keeps."""
     if name == "adam":
         lr, beta1, beta2, eps, decay, decoupled = numbers
         kind, names = AdamW if decoupled else Adam, ("m", "v")
         group = {"lr": lr, "betas": (beta1, beta2), "eps": eps, "weight_decay": decay, "amsgrad": False}
+    elif name in _OTHER_RULES:
+        kind, settings, names = _OTHER_RULES[name]
+        group = {"centered": name == "centered_rmsprop", "initial_accumulator_value": 0.0}
+        group |= dict(zip(settings, numbers))
+        if "momentum" in group:
+            names = (*names, "velocity") if group["momentum"] else names
     else:
         lr, momentum, nesterov, decay = numbers
         kind, names = SGD, ("velocity",) if momentum else ()

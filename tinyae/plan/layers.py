@@ -1,0 +1,101 @@
+"""How layers become instructions: convolution, pooling, upsampling, and recurrences over the steps of a sequence.
+
+What C is told of the two sides of a convolution is read from the settings where the kernels read it, so a compiled step
+has what they have.
+
+Ring 4. Must not know how instructions are encoded or run. Read with lower.py, which is made of this.
+"""
+
+import numpy as np
+
+from ..kernels.conv import conv2d_windows, conv_transpose2d_windows, weight_windows
+from ..kernels.plan import windows_fit
+from ..kernels.pool import counts_all, places_of, pool_windows, repeat_windows
+
+__all__ = ["Layers"]
+
+_CONVOLUTIONS = {
+    "conv2d": ("conv2d", conv2d_windows),
+    "conv_transpose2d": ("conv2d_transposed", conv_transpose2d_windows),
+    "_conv2d_weight": ("conv2d_weight", weight_windows),
+}
+
+
+class Layers:
+    """The part of the lowering that knows layers."""
+
+    def windows(self, i):
+        """(kind, what C is told of the two sides) of a convolution, or None."""
+        kind, windows_of = _CONVOLUTIONS[i.name]
+        return self._fitting(kind, i, windows_of(*(x.shape for x in i.operands[:2]), **i.settings))
+
+    def _fitting(self, kind, i, windows):
+        code = int(self.dtype_of(i.result) == np.float64)
+        return (kind, windows) if windows is not None and windows_fit(kind, code, windows) else None
+
+    def _of_windows(self, node, how, out, param=0.0, **places):
+        """The instruction `how`, (kind, windows) or None; out: which of its places the result is."""
+        if how is None:
+            return False
+        kind, windows = how
+        places = {name: self.dense(self.ref(value)) for name, value in places.items() if value is not None}
+        y = self.ref(node.result)
+        name, setting = node.activation or (None, param)
+        self.add("windows", list(places.values()), [y], what=kind, dtype=y.root.dtype, windows=windows, param=setting,
+                 activation=name, **places, **{out: y})  # fmt: skip
+        return True
+
+    def _do_conv2d(self, node):
+        x, weight, *bias = node.instruction.operands
+        bias = bias[0] if bias else None
+        return self._of_windows(node, self.windows(node.instruction), "small", big=x, weight=weight, bias=bias)
+
+    def _do_conv_transpose2d(self, node):
+        x, weight, *bias = node.instruction.operands
+        bias = bias[0] if bias else None
+        return self._of_windows(node, self.windows(node.instruction), "big", small=x, weight=weight, bias=bias)
+
+    def _do_conv2d_weight(self, node):
+        big, small = node.instruction.operands
+        return self._of_windows(node, self.windows(node.instruction), "weight", big=big, small=small)
+
+    def _pooled(self, node, kind, out, how, divides=False, **places):
+        """how: (what C is told, the result's shape of the op), or None."""
+        how = how and self._fitting(kind, node.instruction, how[0])
+        return self._of_windows(node, how, out, param=float(places_of(how[1])) if divides and how else 1.0, **places)
+
+    def _do_max_pool(self, node):
+        i = node.instruction
+        (x,) = i.operands
+        return self._pooled(node, "max_pool", "small", pool_windows(x.shape, **i.settings), big=x)
+
+    def _back_max_pool(self, node):
+        i = node.instruction
+        g, kept = i.operands[0], dict(zip(i.op.names, i.operands[1:]))
+        how = pool_windows(kept["x"].shape, **i.settings)
+        return self._pooled(node, "max_pool_backward", "big", how, small=g, pooled=kept["x"])
+
+    def _do_avg_pool(self, node):
+        i = node.instruction
+        (x,) = i.operands
+        how = _means(x.shape, **i.settings)
+        return self._pooled(node, "sum_pool", "small", how, divides=True, big=x)
+
+    def _do_avg_pool_spread(self, node):
+        i = node.instruction
+        return self._pooled(node, "spread", "big", _means(**i.settings), divides=True, small=i.operands[0])
+
+    def _do_upsample(self, node):
+        i = node.instruction
+        (x,) = i.operands
+        return self._pooled(node, "spread", "big", repeat_windows(x.shape, **i.settings), small=x)
+
+    def _do_upsample_back(self, node):
+        i = node.instruction
+        (g,) = i.operands
+        return self._pooled(node, "sum_pool", "small", repeat_windows(g.shape, **i.settings, back=True), big=g)
+
+
+def _means(shape, kernel_size, stride, padding, count_include_pad):
+    """The windows of a mean, of which all count equally many values; else None."""
+    return pool_windows(shape, kernel_size, stride, padding) if counts_all(padding, count_include_pad) else None
