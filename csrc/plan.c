@@ -514,6 +514,71 @@ static int run_windows(tae_plan *plan, tae_instruction *it) {
     }
 }
 
+/* ---- recurrent layers -------------------------------------------------------------------------------------------- */
+
+static int64_t width_of(const tae_plan_recurrent *q) { return q->hidden * cell_gates[q->kind]; }
+
+static int check_recurrent(tae_plan *plan, tae_instruction *it) {
+    const tae_plan_recurrent *q = &it->recurrent;
+    const int dtype = it->dtype, states = q->kind == CELL_LSTM ? 2 : 1;
+    if (q->kind < 0 || q->kind >= CELL_KINDS || (q->backward & ~1) || (q->activation & ~1)) return 0;
+    if ((q->reverse & ~1) || (q->z_repeats & ~1) || q->steps < 1 || q->n < 1 || q->hidden < 1) return 0;
+    if ((double)q->hidden * (double)q->hidden > 0x1p44 || (double)q->steps * (double)q->n * (double)q->hidden > 0x1p44)
+        return 0;
+    if ((q->c.buffer >= 0) != (states == 2)) return 0;
+    const int64_t rows = q->steps * q->n, wide = width_of(q);
+    if (q->lengths.buffer >= 0 && !holds(plan, READS, 4, q->lengths, 1, q->n)) return 0;
+    if (!holds(plan, READS, dtype, q->z, q->z_repeats ? q->n : rows, wide)) return 0;
+    if (!holds(plan, READS, dtype, q->weight, q->hidden, wide) || !holds(plan, READS, dtype, q->h, q->n, q->hidden))
+        return 0;
+    if (q->bias.buffer >= 0 && !holds(plan, READS, dtype, q->bias, 1, wide)) return 0;
+    if (states == 2 && !holds(plan, READS, dtype, q->c, q->n, q->hidden)) return 0;
+    if (!holds(plan, q->backward ? READS : WRITES, dtype, q->y, states * rows, q->hidden)) return 0;
+    if (!q->backward) {
+        need_scratch(plan, q->n * wide * itemsize(dtype));
+        return 1;
+    }
+    need_scratch(plan, (wide * q->hidden + (q->kind == CELL_GRU ? rows * wide : 0)) * itemsize(dtype));
+    if (!holds(plan, READS, dtype, q->g, states * rows, q->hidden)) return 0;
+    if (!holds(plan, WRITES, dtype, q->dz, rows, wide) || !holds(plan, WRITES, dtype, q->dweight, q->hidden, wide))
+        return 0;
+    if (q->dbias.buffer >= 0 && !holds(plan, WRITES, dtype, q->dbias, 1, wide)) return 0;
+    if (states == 2 && !holds(plan, WRITES, dtype, q->dc, q->n, q->hidden)) return 0;
+    return holds(plan, WRITES, dtype, q->dh, q->n, q->hidden);
+}
+
+static int run_recurrent(tae_plan *plan, tae_instruction *it) {
+    const tae_plan_recurrent *q = &it->recurrent;
+    const int dtype = it->dtype;
+    const int64_t n = q->n, k = q->hidden, wide = width_of(q), size = itemsize(dtype), last = q->steps - 1;
+    const int64_t *lengths = memory_of(plan, q->lengths, 4);
+    const void *z = memory_of(plan, q->z, dtype), *weight = memory_of(plan, q->weight, dtype);
+    const void *bias = memory_of(plan, q->bias, dtype), *h = memory_of(plan, q->h, dtype);
+    const void *c = memory_of(plan, q->c, dtype);
+    char *y = memory_of(plan, q->y, dtype);
+    if (!q->backward)
+        return tae_recurrent(q->kind, dtype, q->activation, q->reverse, q->steps, n, k, lengths, z, q->z_repeats,
+                             weight, bias, h, c, y, plan->scratch) == TAE_DONE;
+    char *weight_t = plan->scratch, *dz = memory_of(plan, q->dz, dtype);
+    char *du = q->kind == CELL_GRU ? weight_t + wide * k * size : NULL;
+    void *dweight = memory_of(plan, q->dweight, dtype), *dbias = memory_of(plan, q->dbias, dtype);
+    void *dc = q->kind == CELL_LSTM ? memory_of(plan, q->dc, dtype) : NULL;
+    tae_kernels_of(dtype)->transpose(wide, k, weight, wide, weight_t, k);
+    if (tae_recurrent_backward(q->kind, dtype, q->activation, q->reverse, q->steps, n, k, lengths, z, q->z_repeats,
+                               weight, weight_t, bias, h, c, y, memory_of(plan, q->g, dtype), dz, du,
+                               memory_of(plan, q->dh, dtype), dc) != TAE_DONE)
+        return 0;
+    /* The sum over all steps of the state before, transposed, times the gradient of the sums. */
+    const char *sums = du ? du : dz, *before = q->reverse ? y + n * k * size : y;
+    const char *first = q->reverse ? sums + last * n * wide * size : sums;
+    const char *after = q->reverse ? sums : sums + n * wide * size;
+    int status = tae_gemm(dtype, k, wide, n, h, 1, k, first, wide, 1, dweight, wide, NULL, -1, 0, 1, 0);
+    if (last)
+        status |= tae_gemm(dtype, k, wide, last * n, before, 1, k, after, wide, 1, dweight, wide, NULL, -1, 0, 1, 1);
+    if (dbias) status |= tae_sum(dtype, 1, q->steps * n, wide, sums, dbias);
+    return status == TAE_DONE;
+}
+
 /* ---- update ------------------------------------------------------------------------------------------------------ */
 
 /* RULE(name, how many slots a tensor has, how many numbers there are, the call on n elements): p, g and s[i] are the
@@ -604,6 +669,7 @@ static const struct {
     [TAE_GATHER] = {check_gather, run_gather},
     [TAE_UPDATE] = {check_update, run_update},
     [TAE_WINDOWS] = {check_windows, run_windows},
+    [TAE_RECURRENT] = {check_recurrent, run_recurrent},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 

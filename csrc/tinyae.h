@@ -334,6 +334,14 @@ typedef struct {
     double param;          /* of the activation, or the divisor */
 } tae_plan_windows;
 
+/* tae_recurrent, or, where `backward` is 1, the gradients of all that it reads: of z for every step, weight, bias (a GRU's
+ * alone), h and c.  n, hidden > 0.  An RNN's gradients do not read z: it may be any array of its size. */
+typedef struct {
+    int kind, backward, activation, reverse, z_repeats;
+    int64_t steps, n, hidden;
+    tae_place lengths, z, weight, bias, h, c, y, g, dz, dweight, dbias, dh, dc;
+} tae_plan_recurrent;
+
 /* One step of an optimizer on some tensors.  Each run moves `step` on by 1 first: tae_adam's first is 1. */
 typedef struct {
     int64_t n;
@@ -346,7 +354,8 @@ typedef struct {
     int64_t step, elements; /* elements: set by tae_plan_prepare */
 } tae_plan_update;
 
-enum { TAE_GEMM, TAE_CHAIN, TAE_REDUCE, TAE_ROWS, TAE_COPY, TAE_FILL, TAE_NOISE, TAE_GATHER, TAE_UPDATE, TAE_WINDOWS };
+enum { TAE_GEMM, TAE_CHAIN, TAE_REDUCE, TAE_ROWS, TAE_COPY, TAE_FILL, TAE_NOISE, TAE_GATHER, TAE_UPDATE, TAE_WINDOWS,
+       TAE_RECURRENT };
 typedef struct {
     int kind, dtype;
     union {
@@ -360,6 +369,7 @@ typedef struct {
         tae_plan_gather gather;
         tae_plan_update update;
         tae_plan_windows windows;
+        tae_plan_recurrent recurrent;
     };
 } tae_instruction;
 

@@ -180,7 +180,7 @@ def test_every_rule(rule, backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", ["conv"])
+@pytest.mark.parametrize("name", ["conv", "lstm", "gru"])
 def test_layers_are_instructions(name, backend):
     """Nothing is left to Python between two pieces of the plan."""
     make, loss_of, inputs = PROGRAMS[name]
@@ -222,6 +222,40 @@ def test_windows_of_every_kind(name, backend):
     assert "windows" in kinds(compiled) and "host" not in kinds(compiled)
     folded = [item.fields["activation"] for item in plan_of(compiled).machine.lowered.items if item.kind == "windows"]
     assert (folded[0] is not None) == (name in ("activation", "transposed"))
+
+
+LENGTHS = tinyae.constant(np.array([3, 1, 5, 0]))
+CELLS = [(cell, settings) for cell in ("rnn", "lstm", "gru") for settings in (
+    {}, {"reverse": True}, {"lengths": LENGTHS}, {"activation": "relu", "lengths": LENGTHS, "reverse": True},
+)]  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("steps", [1, 5])
+@pytest.mark.parametrize("cell, settings", CELLS)
+def test_recurrences_of_every_kind(cell, settings, steps, backend):
+    """The same for recurrent layers, whose input is once of every step and once of all of them."""
+    start, gates = np.random.default_rng(5), {"rnn": 1, "lstm": 4, "gru": 3}[cell]
+    shapes = [(steps, 4, gates * 3), (1, 4, gates * 3), (3, gates * 3), (gates * 3,), (4, 3), (4, 3)]
+    arrays = [start.normal(size=shape) for shape in shapes]
+
+    def step(*arrays):
+        inputs = [tinyae.Tensor(a).detach().requires_grad_() for a in arrays]
+        z, one, weight, bias, h, c = inputs
+        others = (weight, bias, h) if cell == "gru" else (weight, h, c) if cell == "lstm" else (weight, h)
+        same = ops.broadcast_to(one, shape=z.shape)
+        ys = [getattr(ops, cell)(z, *others, **settings) for z in (z, same)]
+        wanted = [x for x in inputs if x is z or x is one or any(x is other for other in others)]
+        return (*ys, *tinyae.grad(sum(ops.sum(y * ops.sin(y)) for y in ys), wanted))
+
+    expected, compiled = step(*arrays), tinyae.compile(step, backend=backend)
+    for _ in range(3):
+        found = compiled(*arrays)
+    for a, b in zip(found, expected):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-9, atol=1e-10)
+    assert kinds(compiled).count("recurrent") == 2
+    if kernels.info()["backend"] == "c":  # without it, a gradient is captured as the ops it is made of
+        assert kinds(compiled).count("recurrent_backward") == 2 and "host" not in kinds(compiled)
 
 
 def kinds(compiled):

@@ -478,6 +478,11 @@ BEYOND = {
     "gather": dict(rows=1, n=5, x_rows=1, x=(0, 0), index=(0, 0), out=(1, 0)),
     "windows": dict(kind="max_pool", windows=(1, 1, (1, 1, 5), (1, 1, 2), (1, 2), (1, 2), (0, 0), (1, 1)), big=(0, 0),
                     small=(1, 0)),
+    "recurrent": dict(kind="rnn", steps=1, n=1, hidden=2, activation="tanh", reverse=False, z_repeats=False, z=(0, 3),
+                      weight=(0, 0), h=(0, 0), y=(1, 0)),
+    "recurrent_backward": dict(kind="rnn", steps=1, n=1, hidden=2, activation="tanh", reverse=False, z_repeats=False,
+                               z=(0, 0), weight=(0, 0), h=(0, 0), y=(0, 0), g=(0, 0), dz=(1, 0), dweight=(1, 0),
+                               dh=(1, 3)),
     "update": dict(rule="sgd", numbers=[0.1, 0, 0, 0], tensors=[(4, (1, 1), (0, 0))]),
 }
 
@@ -504,6 +509,35 @@ def test_no_side_of_windows_reaches_beyond_its_buffer(kind):
             Program(buffers, [("windows", fields)], 0)
     with pytest.raises(BackendError, match="reaches outside of its buffers"):
         Program([("array", np.zeros(99))] * len(lengths), [("windows", fields | {"windows": (2, 2, *sides[2:])})], 0)
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("kind, gates", [("rnn", 1), ("lstm", 4), ("gru", 3)])
+def test_no_array_of_a_recurrent_layer_reaches_beyond_its_buffer(kind, gates, backward, repeats):
+    steps, n, hidden = 3, 2, 5
+    wide, states = gates * hidden, (2 if kind == "lstm" else 1) * steps * n * hidden
+    sizes = {"lengths": n, "z": (1 if repeats else steps) * n * wide, "weight": hidden * wide, "h": n * hidden}
+    sizes |= {"bias": wide} if kind == "gru" else {"c": n * hidden} if kind == "lstm" else {}
+    sizes |= {"y": states}
+    if backward:
+        sizes |= {"g": states, "dz": steps * n * wide, "dweight": hidden * wide, "dh": n * hidden}
+        sizes |= {"dbias": wide} if kind == "gru" else {"dc": n * hidden} if kind == "lstm" else {}
+    fields = {"dtype": 1, "kind": kind, "steps": steps, "n": n, "hidden": hidden, "activation": "tanh"}
+    fields |= {"reverse": False, "z_repeats": repeats} | {name: (i, 0) for i, name in enumerate(sizes)}
+    instruction = [("recurrent_backward" if backward else "recurrent", fields)]
+
+    def buffers(short=None):
+        return [("array", np.zeros(k - (name == short), int if name == "lengths" else float))
+                for name, k in sizes.items()]  # fmt: skip
+
+    Program(buffers(), instruction, 0).run({})
+    for short in sizes:
+        with pytest.raises(BackendError, match="reaches outside of its buffers"):
+            Program(buffers(short), instruction, 0)
+    for wrong in ({"steps": 0}, {"n": -1}, {"hidden": 2**40}, {"z_repeats": 2}, {"h": None}, {"y": (-1, 0)}):
+        with pytest.raises(BackendError, match="is malformed"):
+            Program(buffers(), [(instruction[0][0], fields | wrong)], 0)
 
 
 def test_what_is_read_only_is_not_written():

@@ -21,6 +21,7 @@ from .arrays import DENSE, address, dtype_code
 from .library import ffi, lib, reported
 
 NOWHERE = (-1, 0)
+CELLS = {"rnn": 0, "lstm": 1, "gru": 2}
 NOISE = {"uniform": 0, "normal": 1, "bernoulli": 2}
 if lib is not None:
     _UNARY = reported(lib.tae_unary_name)
@@ -196,6 +197,20 @@ def _windows(program, q):
     return {"kind": WINDOWS[q["kind"]], "windows": q["windows"]} | places | settings
 
 
+def _recurrent(program, q):
+    """tae_recurrent: kind = "rnn", "lstm" or "gru", steps, n, hidden, activation "tanh" or "relu", reverse, z_repeats,
+    and the places lengths (None or int64), z, weight, bias, h, c (None where there is none) and y."""
+    numbers = {"kind": CELLS[q["kind"]], "activation": int(q["activation"] == "relu"), "reverse": int(q["reverse"])}
+    numbers |= {name: int(q[name]) for name in ("z_repeats", "steps", "n", "hidden")}
+    places = ("lengths", "z", "weight", "bias", "h", "c", "y", "g", "dz", "dweight", "dbias", "dh", "dc")
+    return numbers | {name: q.get(name) or NOWHERE for name in places} | {"backward": 0}
+
+
+def _recurrent_backward(program, q):
+    """Its gradients: g, and the places of what comes of it, dz, dweight, dbias, dh and dc."""
+    return _recurrent(program, q) | {"backward": 1}
+
+
 def _update(program, q):
     """One step of an optimizer: rule, tensors = [(n, p, g, slot, ...)] with places, numbers, step (made so far).
 
@@ -222,6 +237,7 @@ KINDS = {
     "reduce": (_reduce, "reduce"), "rows": (_rows, "rows"), "rows_backward": (_rows_backward, "rows"),
     "copy": (_copy, "copy"), "fill": (_fill, "fill"), "noise": (_noise, "noise"), "gather": (_gather, "gather"),
     "update": (_update, "update"), "windows": (_windows, "windows"),
+    "recurrent": (_recurrent, "recurrent"), "recurrent_backward": (_recurrent_backward, "recurrent"),
 }  # fmt: skip
 
 

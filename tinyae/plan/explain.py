@@ -106,6 +106,12 @@ def _flops(item):
     f = item.fields
     if item.kind in ("gemm", "gemm_stack"):
         return 2.0 * f["m"] * f["n"] * f["k"] * float(np.prod(f.get("sizes", (1,))))
+    if item.kind == "windows" and f["what"].startswith("conv"):
+        images, groups, big, small, kernel, *_ = f["windows"]
+        return 2.0 * images * np.prod(small, dtype=float) * np.prod(kernel, dtype=float) * (big[0] // groups)
+    if item.kind.startswith("recurrent"):
+        step = 2.0 * f["n"] * f["weight"].size
+        return f["steps"] * step * (3 if item.kind == "recurrent_backward" else 1)
     return 0.0
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..kernels.conv import conv2d_windows, conv_transpose2d_windows, weight_windows
 from ..kernels.plan import windows_fit
 from ..kernels.pool import counts_all, places_of, pool_windows, repeat_windows
+from .memory import Ref
 
 __all__ = ["Layers"]
 
@@ -94,6 +95,50 @@ class Layers:
         i = node.instruction
         (g,) = i.operands
         return self._pooled(node, "sum_pool", "small", repeat_windows(g.shape, **i.settings, back=True), big=g)
+
+    # -- recurrences ------------------------------------------------------------------------------------------------
+
+    def _recurrent(self, name, values, settings):
+        """What an instruction says of an op and of its operands by name; {name: ref} of those that it reads."""
+        reads = {key: self.ref(value) for key, value in values.items() if key in ("z", "weight", "bias", "h", "c")}
+        reads.setdefault("z", self.ref(values["y"]) if "y" in values else None)  # which an RNN's gradient does not read
+        steps, repeats = reads["z"].shape[0], reads["z"].strides[0] == 0 and reads["z"].shape[0] > 1
+        if repeats:  # one input for all steps
+            reads["z"] = reads["z"].view(lambda a: a[0])
+        lengths = values.get("lengths", settings.get("lengths"))
+        if lengths is not None:
+            reads["lengths"] = self.ref(lengths) if "lengths" in values else self.lengths(lengths)
+        reads = {key: self.dense(ref) for key, ref in reads.items()}
+        n, hidden = reads["h"].shape
+        said = {"what": name, "dtype": reads["h"].root.dtype, "steps": steps, "n": n, "hidden": hidden,
+                "z_repeats": repeats, "activation": settings["activation"], "reverse": settings["reverse"]}  # fmt: skip
+        return said, reads
+
+    def _do_recurrent(self, node):
+        i = node.instruction
+        said, reads = self._recurrent(i.name, dict(zip(i.op.arguments, i.operands)), i.settings)
+        y = self.ref(node.result)
+        self.add("recurrent", list(reads.values()), [y], **said, **reads, y=y)
+        return True
+
+    _do_rnn = _do_lstm = _do_gru = _do_recurrent
+
+    def _back_recurrent(self, node):
+        i = node.instruction
+        values = dict(zip(i.op.names, i.operands[1:]))
+        said, reads = self._recurrent(i.op.op.name, values, i.settings)
+        reads |= {"g": self.dense(self.ref(i.operands[0])), "y": self.dense(self.ref(values["y"]))}
+        names = ("dz", "dweight", *["dbias"] * ("bias" in values), "dh", *["dc"] * ("c" in values))
+        writes = {name: self.ref(value) for name, value in zip(names, i.results)}
+        self.add("recurrent_backward", list(reads.values()), list(writes.values()), **said, **reads, **writes)
+        return True
+
+    _back_rnn = _back_lstm = _back_gru = _back_recurrent
+
+    def lengths(self, values):
+        """How many steps of each row are real, as memory."""
+        values = np.ascontiguousarray(values, np.int64)
+        return Ref.whole(self.root("array", np.int64, values.size, array=values), values.shape)
 
 
 def _means(shape, kernel_size, stride, padding, count_include_pad):

@@ -286,8 +286,10 @@ class _Lowering(Layers):
                  operands=[(self.ref(x), x.dtype) if isinstance(x, Value) else x for x in i.operands])  # fmt: skip
 
     def _floats(self, i):
-        dtype = self.dtype_of(i.result)
-        return dtype in _FLOATS and all(self.dtype_of(v) == dtype for v in i.values)
+        dtype, values = self.dtype_of(i.result), i.values
+        if isinstance(i.op, Vjp) and "lengths" in i.op.names:  # of a sequence's rows, which are integers
+            values = [v for v, name in zip(i.operands, ("g", *i.op.names)) if name != "lengths"]
+        return dtype in _FLOATS and all(self.dtype_of(v) == dtype for v in values)
 
     def dense(self, ref):
         """The same values side by side: a copy, if they are not."""

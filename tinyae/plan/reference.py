@@ -215,6 +215,42 @@ class Reference:
 
         return run
 
+    def _recurrent_arrays(self, i):
+        """Everything of a recurrent layer, by name."""
+        op, at = OPS[i.kind], {}
+        wide = i.hidden * {"rnn": 1, "lstm": 4, "gru": 3}[i.kind]
+        start, y = (i.n, i.hidden), (*[2] * (i.kind == "lstm"), i.steps, i.n, i.hidden)
+        shapes = {"z": (i.n, wide) if i.z_repeats else (i.steps, i.n, wide), "weight": (i.hidden, wide),
+                  "bias": (wide,), "h": start, "c": start, "y": y, "g": y, "dz": (i.steps, i.n, wide),
+                  "dweight": (i.hidden, wide), "dbias": (wide,), "dh": start, "dc": start}  # fmt: skip
+        for name, shape in shapes.items():
+            if getattr(i, name, None):
+                at[name] = self._dense(getattr(i, name), shape, _DTYPES[i.dtype])
+        if i.z_repeats:
+            at["z"] = np.broadcast_to(at["z"], shapes["dz"])
+        lengths = self._dense(i.lengths, (i.n,), np.int64) if getattr(i, "lengths", None) else None
+        return op, at, {"activation": i.activation, "lengths": lengths, "reverse": i.reverse}
+
+    def _recurrent(self, i):
+        op, at, settings = self._recurrent_arrays(i)
+
+        def run():
+            at["y"][...] = op.definition(*[at[name] for name in op.arguments], **settings)
+
+        return run
+
+    def _recurrent_backward(self, i):
+        op, at, settings = self._recurrent_arrays(i)
+        rule, _, names = op.rules["z"]
+        values = [settings[name] if name in settings else at[name] for name in names]
+        outs = [at[name] for name in ("dz", "dweight", "dbias", "dh", "dc") if name in at]
+
+        def run():
+            for out, value in zip(outs, rule(at["g"], *values)):
+                out[...] = value
+
+        return run
+
     def _update(self, i):
         tensors = [[self._dense(place, (n,), _DTYPES[i.dtype]) for place in places] for n, *places in i.tensors]
         work = {}
