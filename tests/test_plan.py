@@ -258,6 +258,21 @@ def test_recurrences_of_every_kind(cell, settings, steps, backend):
         assert kinds(compiled).count("recurrent_backward") == 2 and "host" not in kinds(compiled)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_places_of_extremes(backend):
+    def step(x):
+        places = [op(x, axis=axis) for op in (ops.argmax, ops.argmin) for axis in (None, 0, 1, -1)]
+        return (*places, ops.argmax(x, axis=1, keepdims=True), ops.argmin(ops.transpose(x, axes=(1, 0, 2)), axis=0))
+
+    x = np.random.default_rng(6).integers(0, 9, (4, 5, 6)).astype(float)
+    expected, compiled = step(x), tinyae.compile(step, backend=backend)
+    for _ in range(3):
+        found = compiled(x)
+    for a, b in zip(found, expected):
+        np.testing.assert_array_equal(a.numpy() if hasattr(a, "numpy") else a, b)
+    assert set(kinds(compiled)) <= {"reduce", "copy"}
+
+
 def kinds(compiled):
     return [item.kind for item in plan_of(compiled).machine.lowered.items]
 

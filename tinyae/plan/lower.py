@@ -275,7 +275,7 @@ class _Lowering(Layers):
 
     def _emit(self, node):
         i = node.instruction
-        if i.result.size and self._floats(i):
+        if i.result.size and (self._floats(i) or i.name in ("argmax", "argmin")):
             name = f"_back_{i.op.op.name}" if isinstance(i.op, Vjp) else f"_do_{i.name.strip('_')}"
             how = self._noise if is_noise(i) else getattr(self, name, None)
             if how is not None and how(node):
@@ -402,6 +402,22 @@ class _Lowering(Layers):
 
     def _do_min(self, node):
         return self._extreme(node, "min")
+
+    def _arg_extreme(self, node):
+        i = node.instruction
+        x, axis = self.ref(i.operands[0]), i.settings.get("axis")
+        if x.root.dtype not in _FLOATS or not x.size:
+            return False
+        x, out = self.dense(x), self.ref(node.result)
+        if axis is None:
+            outer, n, inner = 1, x.size, 1
+        else:
+            axis %= len(x.shape)
+            outer, n, inner = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :])
+        self.add("reduce", [x], [out], what=i.name, dtype=x.root.dtype, outer=outer, n=n, inner=inner, x=x, out=out)
+        return True
+
+    _do_argmax = _do_argmin = _arg_extreme
 
     def _by_row(self, node):
         i = node.instruction

@@ -21,7 +21,7 @@ from ..optim.rules import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
 __all__ = ["Reference"]
 
 _DTYPES = (np.float32, np.float64, np.uint8, np.bool_, np.int64)
-_REDUCE = {"sum": np.sum, "max": np.max, "min": np.min}
+_REDUCE = {"sum": np.sum, "max": np.max, "min": np.min, "argmax": np.argmax, "argmin": np.argmin}
 
 
 class Reference:
@@ -129,7 +129,7 @@ class Reference:
     def _reduce(self, i):
         dtype, function = _DTYPES[i.dtype], _REDUCE[i.kind]
         x = self._dense(i.x, (i.outer, i.n, i.inner), dtype)
-        out = self._dense(i.out, (i.outer, i.inner), dtype)
+        out = self._dense(i.out, (i.outer, i.inner), np.int64 if i.kind.startswith("arg") else dtype)
         return lambda: function(x, axis=1, out=out)
 
     def _rows(self, i):
