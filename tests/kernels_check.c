@@ -51,7 +51,7 @@ typedef struct {
 } buffer;
 
 /* What a check has at hand: one per thread. */
-static _Thread_local buffer buffers[16];
+static _Thread_local buffer buffers[20];
 static _Thread_local int used, dtype, wrong;
 static _Thread_local const char *name;
 static _Thread_local int64_t size;
@@ -117,6 +117,10 @@ static double *was(const void *p, int64_t n) {
     double *copy = take(F64, n);
     for (int64_t i = 0; i < n; i++) copy[i] = at(p, i);
     return copy;
+}
+
+static double *zeros(int64_t n) {
+    return memset(take(F64, n), 0, (size_t)n * sizeof(double));
 }
 
 static void finish(void) {
@@ -308,6 +312,155 @@ static void check_gemm_split(int64_t n) {
     }
 }
 
+enum { WINDOWS = 9 };
+
+/* Two sides, in each of which something else is of length n. */
+static tae_windows windows_of(int way, int64_t n) {
+    const int64_t m = n > 0 ? n : 1, few = n > 0 ? 2 : 0;  /* only images may be none */
+    const tae_windows of[WINDOWS] = {
+        {few, 1, {3, 4, m}, {5, 4, m}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},          /* as wide as before */
+        {n, 2, {4, 5, 7}, {6, 3, 4}, {3, 2}, {2, 2}, {1, 0}, {1, 3}},            /* beyond the end at the right */
+        {few, 1, {m, 3, 3}, {2, 2, 2}, {2, 2}, {1, 1}, {0, 0}, {1, 1}},
+        {few, 1, {2, 4, 5}, {m, 2, 2}, {2, 3}, {2, 3}, {-1, 1}, {1, 1}},         /* begins inside */
+        {few, 1, {1, m, 3}, {2, m / 3 + 1, 3}, {5, 1}, {3, 1}, {4, 0}, {2, 1}},
+        {few, 1, {1, 41, m}, {2, 2, m}, {3, 3}, {1, 1}, {0, 1}, {40, 1}},        /* too wide to be done in one piece */
+        {few, 1, {2, 7, m}, {3, 3, m / 4 + 1}, {1, 2}, {3, 4}, {0, 0}, {1, 1}},  /* with gaps between the windows */
+        {few, 1, {1, 2, 2 * m}, {1, 2, m}, {1, 2}, {1, 2}, {0, 0}, {1, 1}},      /* tiles */
+        {few, 3, {3, 3 * m, 9}, {3, m, 3}, {3, 3}, {3, 3}, {0, 0}, {1, 1}},
+    };
+    return of[way];
+}
+
+static int64_t elements(const tae_windows *s, const int64_t *side) { return s->images * side[0] * side[1] * side[2]; }
+
+static int64_t weights(const tae_windows *s) {
+    return s->small[0] * (s->big[0] / s->groups) * s->kernel[0] * s->kernel[1];
+}
+
+/* Whether place (i, j) of small meets one of big for place (k, l) of the kernel, and which of its channel's. */
+static int meets(const tae_windows *s, int64_t i, int64_t j, int64_t k, int64_t l, int64_t *place) {
+    const int64_t row = i * s->stride[0] + k * s->dilation[0] - s->before[0];
+    const int64_t column = j * s->stride[1] + l * s->dilation[1] - s->before[1];
+    *place = row * s->big[2] + column;
+    return row >= 0 && row < s->big[1] && column >= 0 && column < s->big[2];
+}
+
+/* Adds to one of the three, wherever they meet, the product of the other two. */
+enum { SMALL, BIG, WEIGHT };
+static void relate(const tae_windows *s, int to, double *small, double *big, double *weight) {
+    const int64_t in_group = s->big[0] / s->groups, out_group = s->small[0] / s->groups;
+    const int64_t area = s->big[1] * s->big[2];
+    for (int64_t image = 0; image < s->images; image++)
+        for (int64_t o = 0; o < s->small[0]; o++)
+            for (int64_t i = 0; i < s->small[1]; i++)
+                for (int64_t j = 0; j < s->small[2]; j++) {
+                    double *a = small + ((image * s->small[0] + o) * s->small[1] + i) * s->small[2] + j;
+                    double *w = weight + o * in_group * s->kernel[0] * s->kernel[1];
+                    for (int64_t c = 0; c < in_group; c++)
+                        for (int64_t k = 0; k < s->kernel[0]; k++)
+                            for (int64_t l = 0; l < s->kernel[1]; l++, w++) {
+                                int64_t place;
+                                if (!meets(s, i, j, k, l, &place)) continue;
+                                double *b = big + (image * s->big[0] + o / out_group * in_group + c) * area + place;
+                                if (to == SMALL) *a += *b * *w;
+                                else if (to == BIG) *b += *a * *w;
+                                else *w += *a * *b;
+                            }
+                }
+}
+
+static void check_conv2d(int64_t n) {
+    const int relu = 2;
+    for (int way = 0; way < WINDOWS; way++) {
+        const tae_windows s = windows_of(way, n);
+        const int64_t bigs = elements(&s, s.big), smalls = elements(&s, s.small), w = weights(&s);
+        const int activation = way & 1 ? relu : -1, biased = way % 3 != 1;
+        const void *big = in(bigs, -1, 1), *small = in(smalls, -1, 1), *weight = in(w, -1, 1);
+        const void *to_small = biased ? in(s.small[0], -1, 1) : NULL, *to_big = biased ? in(s.big[0], -1, 1) : NULL;
+        void *y = out(smalls), *x = out(bigs), *dw = out(w);
+        const int64_t room = tae_conv2d_weight_room(&s);
+        done(tae_conv2d(dtype, &s, big, weight, to_small, activation, 0.3, y));
+        done(tae_conv2d_transposed(dtype, &s, small, weight, to_big, activation, 0.3, x));
+        done(tae_conv2d_weight(dtype, &s, big, small, dw, room ? out(room) : NULL));
+        double *a = was(small, smalls), *b = was(big, bigs), *c = was(weight, w);
+        double *right_y = zeros(smalls), *right_x = zeros(bigs), *right_dw = zeros(w);
+        relate(&s, SMALL, right_y, b, c);
+        relate(&s, BIG, a, right_x, c);
+        relate(&s, WEIGHT, a, b, right_dw);
+        const double terms = (double)(s.kernel[0] * s.kernel[1]);
+        for (int64_t i = 0; i < smalls; i++) {
+            const int64_t channel = i / (s.small[1] * s.small[2]) % s.small[0];
+            const double sum = right_y[i] + (to_small ? at(to_small, channel) : 0);
+            near(y, i, activation < 0 ? sum : fmax(sum, 0), 1 + terms * (double)s.big[0] / 4);
+        }
+        for (int64_t i = 0; i < bigs; i++) {
+            const int64_t channel = i / (s.big[1] * s.big[2]) % s.big[0];
+            const double sum = right_x[i] + (to_big ? at(to_big, channel) : 0);
+            near(x, i, activation < 0 ? sum : fmax(sum, 0), 1 + terms * (double)s.small[0] / 4);
+        }
+        for (int64_t i = 0; i < w; i++) near(dw, i, right_dw[i], 1 + (double)(smalls / s.small[0]) / 4);
+        finish();
+    }
+}
+
+/* The windows, for as many channels on either side; where rows are of length n, a kernel is one of them, for what
+ * is padded must have room. */
+static tae_windows pools_of(int way, int64_t n) {
+    tae_windows s = windows_of(way, n);
+    if (way == 0 || way == 5) s.kernel[0] = 1;
+    s.groups = s.small[0] = s.big[0];
+    return s;
+}
+
+static void check_pools(int64_t n) {
+    const double divisor = 3;
+    for (int way = 0; way < WINDOWS; way++) {
+        const tae_windows s = pools_of(way, n);
+        const int64_t bigs = elements(&s, s.big), smalls = elements(&s, s.small);
+        const void *big = in(bigs, -1, 1), *small = in(smalls, -1, 1);
+        void *sum = out(smalls), *wide = out(bigs);
+        done(tae_sum_pool(dtype, &s, big, divisor, sum));
+        done(tae_spread(dtype, &s, small, divisor, wide));
+        double *a = was(small, smalls), *b = was(big, bigs), *one = zeros(weights(&s));
+        double *right_sum = zeros(smalls), *right_wide = zeros(bigs);
+        for (int64_t i = 0; i < weights(&s); i++) one[i] = 1 / divisor;
+        relate(&s, SMALL, right_sum, b, one);
+        relate(&s, BIG, a, right_wide, one);
+        for (int64_t i = 0; i < smalls; i++) near(sum, i, right_sum[i], 1);
+        for (int64_t i = 0; i < bigs; i++) near(wide, i, right_wide[i], 1);
+        finish();
+    }
+}
+
+static void check_max_pool(int64_t n) {
+    for (int way = 0; way < WINDOWS; way++) {
+        const tae_windows s = pools_of(way, n);
+        const int64_t bigs = elements(&s, s.big), smalls = elements(&s, s.small), area = s.big[1] * s.big[2];
+        const void *big = in(bigs, -1, 1), *g = in(smalls, -1, 1);
+        void *y = out(smalls), *alone = out(smalls), *dx = out(bigs);
+        double *right = zeros(bigs);
+        unsigned char *same = take(BYTES, smalls), *winner = take(BYTES, smalls);
+        done(tae_max_pool(dtype, &s, big, y, winner));
+        fixed(winner);
+        done(tae_max_pool(dtype, &s, big, alone, NULL));
+        done(tae_max_pool(dtype, &s, big, NULL, same));
+        done(tae_max_pool_backward(dtype, &s, g, winner, dx));
+        for (int64_t x = 0; x < smalls; x++) {
+            const int64_t i = x / s.small[2] % s.small[1], j = x % s.small[2], plane = x / s.small[1] / s.small[2] * area;
+            double most = -INFINITY;
+            int64_t won = 0, where = -1, place;
+            for (int64_t k = 0; k < s.kernel[0] * s.kernel[1]; k++)
+                if (meets(&s, i, j, k / s.kernel[1], k % s.kernel[1], &place) && at(big, plane + place) > most)
+                    most = at(big, plane + place), won = k, where = plane + place;
+            if (at(y, x) != most || at(alone, x) != most) complain("not the largest");
+            if (winner[x] != won || same[x] != won) complain("not the place of the largest");
+            if (where >= 0) right[where] += at(g, x);
+        }
+        for (int64_t i = 0; i < bigs; i++) near(dx, i, right[i], 1);
+        finish();
+    }
+}
+
 static void reduce(int64_t outer, int64_t n, int64_t inner) {
     const void *x = in(outer * n * inner, -1, 1);
     void *sum = out(outer * inner), *least = out(outer * inner), *most = out(outer * inner);
@@ -463,6 +616,162 @@ static void check_adam(int64_t n) {
         }
         finish();
     }
+}
+
+static void check_rmsprop(int64_t n) {
+    for (int way = 0; way < 4; way++) {
+        const double lr = 0.1, alpha = 0.9, eps = 1e-3, momentum = way & 1 ? 0.8 : 0, decay = way == 1 ? 0 : 0.1;
+        void *p = inout(n, -1, 1), *v = inout(n, 1, 2);
+        void *m = way & 2 ? inout(n, -0.5, 0.5) : NULL, *velocity = way & 1 ? inout(n, -1, 1) : NULL;
+        const void *g = in(n, -1, 1);
+        const double *p0 = was(p, n), *v0 = was(v, n), *m0 = m ? was(m, n) : NULL;
+        const double *velocity0 = velocity ? was(velocity, n) : NULL;
+        done(tae_rmsprop(dtype, n, p, g, v, m, velocity, lr, alpha, eps, momentum, decay));
+        for (int64_t i = 0; i < n; i++) {
+            const double slope = at(g, i) + decay * p0[i], v1 = alpha * v0[i] + (1 - alpha) * slope * slope;
+            const double m1 = m ? alpha * m0[i] + (1 - alpha) * slope : 0;
+            const double u = slope / (sqrt(v1 - m1 * m1) + eps) + (velocity ? momentum * velocity0[i] : 0);
+            near(v, i, v1, 1);
+            if (m) near(m, i, m1, 1);
+            if (velocity) near(velocity, i, u, 1);
+            near(p, i, p0[i] - lr * u, 1);
+        }
+        finish();
+    }
+}
+
+static void check_adagrad(int64_t n) {
+    for (int way = 0; way < 2; way++) {
+        const double lr = 0.1, eps = 1e-3, decay = way ? 0.1 : 0;
+        void *p = inout(n, -1, 1), *v = inout(n, 0, 1);
+        const void *g = in(n, -1, 1);
+        const double *p0 = was(p, n), *v0 = was(v, n);
+        done(tae_adagrad(dtype, n, p, g, v, lr, eps, decay));
+        for (int64_t i = 0; i < n; i++) {
+            const double slope = at(g, i) + decay * p0[i], v1 = v0[i] + slope * slope;
+            near(v, i, v1, 1);
+            near(p, i, p0[i] - lr * slope / (sqrt(v1) + eps), 1);
+        }
+        finish();
+    }
+}
+
+static void check_adadelta(int64_t n) {
+    for (int way = 0; way < 2; way++) {
+        const double lr = 0.1, rho = 0.9, eps = 1e-3, decay = way ? 0.1 : 0;
+        void *p = inout(n, -1, 1), *v = inout(n, 0, 1), *u = inout(n, 0, 1);
+        const void *g = in(n, -1, 1);
+        const double *p0 = was(p, n), *v0 = was(v, n), *u0 = was(u, n);
+        done(tae_adadelta(dtype, n, p, g, v, u, lr, rho, eps, decay));
+        for (int64_t i = 0; i < n; i++) {
+            const double slope = at(g, i) + decay * p0[i], v1 = rho * v0[i] + (1 - rho) * slope * slope;
+            const double d = sqrt(u0[i] + eps) / sqrt(v1 + eps) * slope;
+            near(v, i, v1, 1);
+            near(u, i, rho * u0[i] + (1 - rho) * d * d, 1);
+            near(p, i, p0[i] - lr * d, 1);
+        }
+        finish();
+    }
+}
+
+enum { RNN, LSTM, GRU };
+
+/* u = the row h times weight (hidden, wide), + bias. */
+static void sums_of(int64_t hidden, int64_t wide, const void *h, int64_t row, const void *weight, const void *bias,
+                    double *u) {
+    for (int64_t i = 0; i < wide; i++) u[i] = bias ? at(bias, i) : 0;
+    for (int64_t p = 0; p < hidden; p++)
+        for (int64_t i = 0; i < wide; i++) u[i] += at(h, row + p) * at(weight, p * wide + i);
+}
+
+/* Each step is held against the formula from the state that the step before has left. */
+static void recurrent(int kind, int way, int64_t n, int64_t k) {
+    const int64_t steps = 3, gates[] = {1, 4, 3}, wide = gates[kind] * k, all = steps * n * k;
+    const int relu = way == 3, reverse = way & 1, repeats = way == 2, sides = kind == LSTM ? 2 : 1;
+    const double most = 1.5 / sqrt((double)k + 1);
+    const int64_t *lengths = way & 2 ? labels(n, steps + 1) : NULL;
+    const void *z = in((repeats ? 1 : steps) * n * wide, -1, 1), *weight = in(k * wide, -most, most);
+    const void *bias = way != 1 ? in(wide, -1, 1) : NULL, *h = in(n * k, -1, 1);
+    const void *c = kind == LSTM ? in(n * k, -1, 1) : NULL, *g = in(sides * all, -1, 1);
+    void *weight_t = out(k * wide);
+    for (int64_t i = 0; i < k * wide; i++) put(weight_t, i % wide * k + i / wide, at(weight, i));
+    fixed(weight_t);
+    void *work = out(n * wide), *dz = out(steps * n * wide), *du = kind == GRU ? out(steps * n * wide) : NULL;
+    void *dh = out(n * k), *dc = kind == LSTM ? out(n * k) : NULL, *y = out(sides * all);
+    done(tae_recurrent(kind, dtype, relu, reverse, steps, n, k, lengths, z, repeats, weight, bias, h, c, y, work));
+    fixed(y);
+    done(tae_recurrent_backward(kind, dtype, relu, reverse, steps, n, k, lengths, z, repeats, weight, weight_t, bias,
+                                h, c, y, g, dz, du, dh, dc));
+    double *u = zeros(wide), *slope_h = zeros(n * k), *slope_c = zeros(n * k);
+#define ACT(x) (relu ? fmax(x, 0) : tanh(x))
+#define ACT_SLOPE(y) (relu ? (y) > 0 : 1 - (y) * (y))
+    for (int64_t s = steps; s-- > 0;)
+        for (int64_t r = 0; r < n; r++) {
+            const int64_t t = reverse ? steps - 1 - s : s, before = reverse ? t + 1 : t - 1, now = (t * n + r) * k;
+            const void *h0 = s ? y : h, *c0 = s ? y : c;
+            const int64_t at_h = s ? (before * n + r) * k : r * k, at_c = s ? all + at_h : at_h;
+            const int64_t at_z = (repeats ? r : t * n + r) * wide, to = (t * n + r) * wide;
+            const int held = lengths && t >= lengths[r];
+            sums_of(k, wide, h0, at_h, weight, bias, u);
+            for (int64_t j = 0; j < k; j++) {
+                double *d_h = slope_h + r * k + j, *d_c = slope_c + r * k + j, x[4] = {0}, d[4] = {0};
+                const double old = at(h0, at_h + j), p = kind == GRU ? u[2 * k + j] : 0;
+                *d_h += at(g, now + j);
+                if (c) *d_c += at(g, all + now + j);
+                if (held) {
+                    if (at(y, now + j) != old || (c && at(y, all + now + j) != at(c0, at_c + j)))
+                        complain("a state changed that should not");
+                } else if (kind == RNN) {
+                    near(y, now + j, ACT(at(z, at_z + j) + u[j]), 1);
+                    d[0] = *d_h * ACT_SLOPE(at(y, now + j));
+                    *d_h = 0;
+                } else if (kind == LSTM) {
+                    for (int i = 0; i < 4; i++) x[i] = at(z, at_z + i * k + j) + u[i * k + j];
+                    const double in = sigmoid(x[0]), forget = sigmoid(x[1]), new = ACT(x[2]), gate = sigmoid(x[3]);
+                    const double last = at(c0, at_c + j), state = at(y, all + now + j), seen = ACT(state);
+                    near(y, all + now + j, forget * last + in * new, 1);
+                    near(y, now + j, gate * seen, 1);
+                    *d_c += *d_h * gate * ACT_SLOPE(seen);
+                    d[0] = *d_c * new * in * (1 - in);
+                    d[1] = *d_c * last * forget * (1 - forget);
+                    d[2] = *d_c * in * ACT_SLOPE(new);
+                    d[3] = *d_h * seen * gate * (1 - gate);
+                    *d_c *= forget;
+                    *d_h = 0;
+                } else {
+                    for (int i = 0; i < 2; i++) x[i] = sigmoid(at(z, at_z + i * k + j) + u[i * k + j]);
+                    const double new = ACT(at(z, at_z + 2 * k + j) + x[0] * p);
+                    near(y, now + j, new + x[1] * (old - new), 1);
+                    d[2] = *d_h * (1 - x[1]) * ACT_SLOPE(new);
+                    d[0] = d[2] * p * x[0] * (1 - x[0]);
+                    d[1] = *d_h * (old - new) * x[1] * (1 - x[1]);
+                    *d_h *= x[1];
+                }
+                for (int64_t i = 0; i < gates[kind]; i++) {
+                    near(dz, to + i * k + j, d[i], 3);
+                    u[i * k + j] = i == 2 && du ? d[i] * x[0] : d[i];
+                    if (du) near(du, to + i * k + j, u[i * k + j], 3);
+                }
+            }
+            for (int64_t i = 0; i < k * wide; i++) slope_h[r * k + i / wide] += u[i % wide] * at(weight, i);
+        }
+#undef ACT
+#undef ACT_SLOPE
+    for (int64_t i = 0; i < n * k; i++) {
+        near(dh, i, slope_h[i], 3);
+        if (dc) near(dc, i, slope_c[i], 3);
+    }
+    finish();
+}
+
+static void check_recurrent(int64_t n) {
+    for (int kind = RNN; kind <= GRU; kind++)
+        for (int way = 0; way < 4; way++) recurrent(kind, way, n, 7);
+}
+
+static void check_recurrent_widths(int64_t n) {
+    for (int kind = RNN; kind <= GRU; kind++)
+        for (int way = 0; way < 4; way++) recurrent(kind, way, 2, n);
 }
 
 /* Word i of Philox4x32-10 (Salmon et al. 2011). */
@@ -650,12 +959,20 @@ static const struct {
     {"gemm at the edges", check_gemm_edges, 1},
     {"gemm_stack", check_gemm_stack, 1},
     {"gemm_split", check_gemm_split, 2},
+    {"conv2d", check_conv2d, 1},
+    {"sums over windows", check_pools, 1},
+    {"max_pool", check_max_pool, 1},
     {"reductions", check_reductions, 1},
     {"softmax", check_softmax, 1},
     {"losses", check_losses, 1},
     {"gather", check_gather, 1},
     {"sgd", check_sgd, 1},
     {"adam", check_adam, 1},
+    {"rmsprop", check_rmsprop, 1},
+    {"adagrad", check_adagrad, 1},
+    {"adadelta", check_adadelta, 1},
+    {"recurrent", check_recurrent, 1},
+    {"recurrent, its width", check_recurrent_widths, 2},
     {"noise", check_noise, 1},
     {"convolution", check_convolution, 1},
     {"pooling", check_pooling, 1},
