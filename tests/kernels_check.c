@@ -319,7 +319,7 @@ static tae_windows windows_of(int way, int64_t n) {
     const int64_t m = n > 0 ? n : 1, few = n > 0 ? 2 : 0;  /* only images may be none */
     const tae_windows of[WINDOWS] = {
         {few, 1, {3, 4, m}, {5, 4, m}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},          /* as wide as before */
-        {n, 2, {4, 5, 7}, {6, 3, 4}, {3, 2}, {2, 2}, {1, 0}, {1, 3}},            /* beyond the end at the right */
+        {n, 2, {4, 5, 7}, {6, 4, 5}, {3, 2}, {2, 2}, {1, 0}, {1, 3}},            /* so far beyond that nothing is met */
         {few, 1, {m, 3, 3}, {2, 2, 2}, {2, 2}, {1, 1}, {0, 0}, {1, 1}},
         {few, 1, {2, 4, 5}, {m, 2, 2}, {2, 3}, {2, 3}, {-1, 1}, {1, 1}},         /* begins inside */
         {few, 1, {1, m, 3}, {2, m / 3 + 1, 3}, {5, 1}, {3, 1}, {4, 0}, {2, 1}},
@@ -446,7 +446,8 @@ static void check_max_pool(int64_t n) {
         done(tae_max_pool(dtype, &s, big, NULL, same));
         done(tae_max_pool_backward(dtype, &s, g, winner, dx));
         for (int64_t x = 0; x < smalls; x++) {
-            const int64_t i = x / s.small[2] % s.small[1], j = x % s.small[2], plane = x / s.small[1] / s.small[2] * area;
+            const int64_t i = x / s.small[2] % s.small[1], j = x % s.small[2];
+            const int64_t plane = x / (s.small[1] * s.small[2]) * area;
             double most = -INFINITY;
             int64_t won = 0, where = -1, place;
             for (int64_t k = 0; k < s.kernel[0] * s.kernel[1]; k++)
