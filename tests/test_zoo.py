@@ -85,18 +85,23 @@ def test_learns(name, loss):
 @pytest.mark.parametrize("hidden", [(), (5, 4)])
 @pytest.mark.parametrize(("name", "loss"), LOSSES)
 def test_gradient_of_the_whole_model(name, loss, hidden, rng):
-    """In float64, for the input and every parameter at once, with the noise repeated at each evaluation."""
+    """In float64, for the input and every parameter at once, with noise and buffers repeated at each evaluation."""
     model = make(name, loss=loss, hidden=hidden, dtype="float64").build(6)
     names, start = zip(*((n, p.data) for n, p in model.net_.named_parameters()))
     assert all(p.dtype == np.float64 for p in start)
     start = [p + 0.3 * rng.standard_normal(p.shape) for p in start]  # zero biases and log_sigma would hide something
 
+    buffers = {}
+
     def per_row(x, *weights):
         model.noise_.counter = 0
+        for buffer, value in buffers.items():  # such as a clock
+            buffer.data = value
         put(model.net_, dict(zip(names, weights, strict=True)))
         return functools.reduce(lambda a, b: a + b, model.loss_terms(x, x).values())
 
     assert per_row(Tensor(np.full((5, 6), 0.5)), *map(Tensor, start)).shape == (5,)
+    buffers = {buffer: buffer.data.copy() for buffer in model.net_.buffers()}
     assert tinyae.gradcheck(per_row, rng.uniform(0.1, 0.9, (5, 6)), *start)
 
 
@@ -284,7 +289,7 @@ def test_a_plan_learns_what_plain_steps_do(name, hidden, monkeypatch):
 def test_what_the_reader_gets(name):
     cls = ZOO[name]
     text = inspect.cleandoc(vars(cls)["__doc__"])
-    assert re.search(r"\w = |minimises .*\(", text), "a formula"
+    assert re.search(r"[\w)] = |minimises .*\(", text), "a formula"
     assert "Shape:" in text
     assert vars(cls)["zoo_name"] == name
     assert vars(cls)["family"]

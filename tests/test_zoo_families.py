@@ -10,6 +10,7 @@ import pytest
 
 import tinyae
 from tinyae import Tensor, data, nn
+from tinyae.ae.stacked import _Machine
 from tinyae.engine import no_grad
 from tinyae.errors import SettingError
 
@@ -45,10 +46,36 @@ def terms_of(model, X):
     (tinyae.Noise2NoiseAutoencoder, {"corruption": "masking"}),
     (tinyae.Noise2NoiseAutoencoder, {"loss": "bce"}),
     (tinyae.ContractiveAutoencoder, {"penalty": float("nan")}),
+    (tinyae.ConvolutionalAutoencoder, {"down": "up"}),
+    (tinyae.ConvolutionalAutoencoder, {"image_shape": (8, 9)}),
+    (tinyae.ConvolutionalAutoencoder, {"image_shape": 64}),
+    (tinyae.ConvolutionalAutoencoder, {"image_shape": (8, 0)}),
+    (tinyae.ConvolutionalAutoencoder, {"kernel_size": 2}),
+    (tinyae.ConvolutionalAutoencoder, {"n_components": None, "hidden": ()}),
+    (tinyae.ConvolutionalAutoencoder, {"n_components": None, "code_activation": "tanh"}),
+    (tinyae.LSTMAutoencoder, {"activation": "sigmoid"}),
+    (tinyae.LSTMAutoencoder, {"channels": 5}),
+    (tinyae.LSTMAutoencoder, {"channels": 0}),
+    (tinyae.LSTMAutoencoder, {"padding_value": "0"}),
+    (tinyae.GRUAutoencoder, {"code_activation": "tanh"}),
+    (tinyae.StackedAutoencoder, {"pretrain_iter": -1}),
+    (tinyae.StackedAutoencoder, {"pretrain_iter": 1.5}),
+    (tinyae.StackedAutoencoder, {"pretrain_lr": 0}),
+    (tinyae.StackedDenoisingAutoencoder, {"noise": 1.5}),
+    (tinyae.StackedDenoisingAutoencoder, {"corruption": "snow"}),
+    (tinyae.RBMAutoencoder, {"activation": "tanh"}),
+    (tinyae.RBMAutoencoder, {"code_activation": "relu"}),
+    (tinyae.RBMAutoencoder, {"output_activation": "tanh"}),
+    (tinyae.RBMAutoencoder, {"pretrain_lr": None}),
+    (tinyae.AnnealedVAE, {"schedule": "steps"}),
+    (tinyae.AnnealedVAE, {"warmup": 0}),
+    (tinyae.FreeBitsVAE, {"free_bits": -1}),
+    (tinyae.TeacherForcedAutoencoder, {"cell": "rnn"}),
+    (tinyae.TeacherForcedAutoencoder, {"decoder": nn.Linear(2, 64)}),
 ])  # fmt: skip
 def test_bad_settings(cls, settings):
     with pytest.raises(SettingError, match=rf"^{cls.__name__}: .*(Give|Choose|Use) "):
-        cls(2, **settings).fit(digits()[0][:10])
+        cls(**{"n_components": 2, **settings}).fit(digits()[0][:10])
 
 
 # -- linear and tied ------------------------------------------------------------------------------------------------
@@ -210,3 +237,318 @@ def test_a_penalty_contracts():
     norms = [np.mean(model.jacobian_norm(held) ** 2) for model in (free, bound)]
     errors = [np.mean((model.reconstruct(held) - held) ** 2) for model in (free, bound)]
     assert norms[1] < 0.5 * norms[0] and errors[1] < 1.25 * errors[0]
+
+
+# -- convolutional --------------------------------------------------------------------------------------------------
+
+
+def layers_out(module, n):
+    """The shapes after every layer of a Sequential for one row of n values."""
+    x, shapes = Tensor(np.zeros((1, n), np.float32)), []
+    with no_grad():
+        for layer in module:
+            x = layer(x)
+            shapes.append(x.shape[1:])
+    return shapes
+
+
+@pytest.mark.parametrize("down", ["pool", "stride"])
+def test_images_halve_and_come_back(down):
+    """As in Chollet's net: 28, 14, 7, 4 and back; channels mirrored."""
+    model = tinyae.ConvolutionalAutoencoder(None, hidden=(16, 8, 8), down=down, random_state=0).build(784)
+    images = [shape for shape in layers_out(model.net_.encoder, 784) if len(shape) == 3]
+    assert list(dict.fromkeys(shape[1] for shape in images)) == [28, 14, 7, 4]
+    assert model.n_components_ == 128 and model.transform(np.zeros((2, 784))).shape == (2, 128)
+    back = [shape for shape in layers_out(model.net_.decoder, 128) if len(shape) == 3]
+    assert [shape[1] for shape in back][0] == 4 and [shape[1] for shape in back][-1] == 28
+    assert {14, 7} <= {shape[1] for shape in back}
+    assert [m.weight.shape[0] for m in model.net_.encoder if isinstance(m, nn.Conv2d)] == [16, 8, 8]
+    assert model.reconstruct(np.zeros((2, 784))).shape == (2, 784)
+
+
+@pytest.mark.parametrize("down", ["pool", "stride"])
+@pytest.mark.parametrize("shape", [(5, 7), (3, 6, 5), (1, 1), (1, 9)])
+def test_images_of_any_shape(shape, down):
+    n = int(np.prod(shape))
+    model = tinyae.ConvolutionalAutoencoder(2, hidden=(4, 3), image_shape=shape, down=down, max_iter=1, random_state=0)
+    X = np.random.default_rng(0).random((10, n))
+    assert model.fit(X).reconstruct(X).shape == (10, n)
+    assert model.net_.encoder[1].weight.shape[1] == (shape[0] if len(shape) == 3 else 1)
+
+
+def test_codes_move_with_the_image():
+    """Two halvings: four pixels in the image are one place in the code."""
+    rng = np.random.default_rng(0)
+    X = np.zeros((3, 24, 24))
+    X[:, 8:12, 8:12] = rng.random((3, 4, 4))
+    for down in ("pool", "stride"):
+        model = tinyae.ConvolutionalAutoencoder(None, hidden=(4, 3), down=down, random_state=1, dtype="float64")
+        model.build(576)
+        here, there = (model.transform(x.reshape(3, -1)).reshape(3, 3, 6, 6) for x in (X, np.roll(X, 4, axis=2)))
+        assert here.std() > 0
+        np.testing.assert_allclose(np.roll(here, 1, axis=3), there, atol=1e-12)
+
+
+# -- recurrent ------------------------------------------------------------------------------------------------------
+
+RECURRENT = [tinyae.LSTMAutoencoder, tinyae.GRUAutoencoder, tinyae.TeacherForcedAutoencoder]
+
+
+@pytest.mark.parametrize("cls", RECURRENT)
+def test_padding_is_not_read_and_not_compared(cls):
+    rng = np.random.default_rng(0)
+    model = cls(3, hidden=(4,), channels=2, padding_value=-1.0, dtype="float64", random_state=0, max_iter=2)
+    X = rng.random((6, 10, 2))
+    X[0, 1] = X[0, 4] = -1.0  # within the sequence, where it is a value
+    lengths = [10, 1, 4, 9, 3, 10]
+    for row, length in zip(X, lengths):
+        row[length:] = -1.0
+    model.fit(X.reshape(6, 20))
+    codes, told = model.transform(X.reshape(6, 20)), model.reconstruct(X.reshape(6, 20)).reshape(6, 10, 2)
+    scores = -model.score_samples(X.reshape(6, 20))
+    for i, length in enumerate(lengths):
+        with no_grad():
+            alone = model.net_.encoder(X[i, :length].reshape(1, -1)).data
+        np.testing.assert_allclose(codes[i], alone[0], rtol=1e-12)
+        if cls is not tinyae.TeacherForcedAutoencoder:
+            assert scores[i] == pytest.approx(np.mean((told[i] - X[i])[:length] ** 2), rel=1e-10)
+    unread = cls(3, hidden=(4,), channels=2, dtype="float64", random_state=0).build(20)
+    assert not np.allclose(unread.transform(X.reshape(6, 20))[1:5], codes[1:5])
+    empty = np.full((1, 20), -1.0)
+    assert model.score(empty) == 0 and np.isfinite(model.transform(empty)).all()
+
+
+@pytest.mark.parametrize("cls", RECURRENT)
+def test_one_sequence_is_learned_by_heart(cls):
+    """.1, .2 ... .9, by a net of a fifth of the size that is usual."""
+    x = np.linspace(0.1, 0.9, 9)[None]
+    model = cls(20, lr=0.01, max_iter=300, batch_size=1, output_activation="linear", random_state=0).fit(x)
+    np.testing.assert_allclose(model.reconstruct(x), x, atol=0.03)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_told_freely_each_step_is_given_the_one_before(cell):
+    """With its own reconstruction as the target, one pass gives just that; with another target it does not."""
+    X = np.random.default_rng(0).random((4, 12))
+    model = tinyae.TeacherForcedAutoencoder(
+        5, hidden=(6,), channels=3, cell=cell, dtype="float64", random_state=0, output_activation="sigmoid"
+    ).build(12)
+    codes = model.transform(X)
+    told = model.inverse_transform(codes)
+    with no_grad():
+        again, forced = (model._output(model.unfold(Tensor(codes), Tensor(t))).data for t in (told, X))
+    np.testing.assert_allclose(again, told, rtol=1e-12)
+    np.testing.assert_allclose(forced[:, :3], told[:, :3], rtol=1e-12)
+    assert not np.allclose(forced[:, 3:], told[:, 3:])
+    kind = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
+    assert all(type(layer) is kind for layer in [*model.net_.encoder.layers, *model.net_.decoder.layers])
+    assert len(model.net_.encoder.layers) == len(model.net_.decoder.layers) == 2
+
+
+# -- stacked --------------------------------------------------------------------------------------------------------
+
+
+def pretrained(cls, **settings):
+    """(a model after its pretraining, the parts that it made)."""
+    parts = []
+
+    class Watched(cls):
+        """Remembers its parts."""
+
+        def make_part(self, number, **chosen):
+            """As ever."""
+            parts.append(super().make_part(number, **chosen))
+            return parts[-1]
+
+    model = Watched(3, **{"hidden": (9, 5), "pretrain_iter": 1, "random_state": 0, **settings}).build(64)
+    model.prepare(digits()[0], None)
+    return model, parts
+
+
+@pytest.mark.parametrize("cls", [tinyae.StackedAutoencoder, tinyae.StackedDenoisingAutoencoder])
+def test_a_stack_is_its_parts_in_a_row(cls):
+    held = digits()[1]
+    model, parts = pretrained(cls)
+    assert [part.n_components for part in parts] == [9, 5, 3]
+    assert all(isinstance(p, tinyae.DenoisingAutoencoder) is (cls is not tinyae.StackedAutoencoder) for p in parts)
+    assert len(model.pretraining_) == 3 and all(len(history["loss"]) == 1 for history in model.pretraining_)
+    codes = held
+    for part in parts:
+        codes = part.transform(codes)
+    np.testing.assert_array_equal(model.transform(held), codes)
+    for part in reversed(parts):
+        codes = part.inverse_transform(codes)
+    np.testing.assert_array_equal(model.reconstruct(held), codes)
+
+
+def test_pretraining_is_a_better_start():
+    settings = {"n_components": 8, "max_iter": 1, "random_state": 0}
+    for cls in (tinyae.StackedAutoencoder, tinyae.StackedDenoisingAutoencoder, tinyae.RBMAutoencoder):
+        first = [
+            cls(**settings, pretrain_iter=n, hidden=(32,)).fit(digits()[0], validation_data=digits()[1])
+            .history_["val_loss"][0] for n in (0, 10)
+        ]  # fmt: skip
+        assert first[1] < 0.95 * first[0], cls
+    own = tinyae.StackedAutoencoder(3, max_iter=1, encoder=nn.Linear(64, 3), random_state=0).fit(digits()[0])
+    assert own.pretraining_ == [], "what is not ours is not taken apart"
+
+
+def test_stacked_denoising_without_noise_is_stacked_to_the_bit():
+    plain, denoising = (pretrained(cls, **s)[0].net_.state_dict() for cls, s in (
+        (tinyae.StackedAutoencoder, {}), (tinyae.StackedDenoisingAutoencoder, {"noise": 0.0, "corruption": "gaussian"})
+    ))  # fmt: skip
+    for name, value in plain.items():
+        np.testing.assert_array_equal(denoising[name], value)
+
+
+def machine(visible, hidden, n=5, k=3, **settings):
+    """A Boltzmann machine of float64 with weights that are not small."""
+    m = _Machine(k, activation=hidden, output_activation=visible, dtype="float64", random_state=0, **settings).build(n)
+    rng = np.random.default_rng(1)
+    for p in m.net_.parameters():
+        p.data = rng.standard_normal(p.shape)
+    return m, m.net_.encoder[0].weight.data, m.net_.encoder[0].bias.data, m.net_.decoder[0].bias.data
+
+
+@pytest.mark.parametrize("visible", ["sigmoid", "linear"])
+@pytest.mark.parametrize("hidden", ["sigmoid", "linear"])
+def test_free_energy_sums_over_all_hidden_states(visible, hidden):
+    """-log sum_h exp(-E(v, h)), up to a constant: two v's differ as they should. Normal h are summed on a grid."""
+    m, w, c, b = machine(visible, hidden, k=2)
+    v = np.random.default_rng(2).random((4, 5))
+    axis = np.array([0.0, 1.0]) if hidden == "sigmoid" else np.linspace(-15, 15, 601)
+    h = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    energy = -v @ w @ h.T
+    energy = energy - h @ c if hidden == "sigmoid" else energy + 0.5 * ((h - c) ** 2).sum(axis=1)
+    energy = energy + (-(v @ b) if visible == "sigmoid" else 0.5 * ((v - b) ** 2).sum(axis=1))[:, None]
+    expected = -np.log(np.exp(-energy).sum(axis=1))
+    got = m.free_energy(Tensor(v)).data
+    np.testing.assert_allclose(got - got[0], expected - expected[0], rtol=1e-6)
+
+
+def test_contrastive_divergence_is_its_rule():
+    """The gradient of a batch is -(v h - v1 h1) / rows, with h drawn and v1 and h1 as probabilities."""
+    m, w, c, b = machine("sigmoid", "sigmoid")
+    v = np.random.default_rng(2).random((7, 5))
+
+    def sigmoid(a):
+        return 1 / (1 + np.exp(-a))
+
+    m.noise_.counter = 3
+    h = m.noise_.draw("uniform", (7, 3), np.float64) < sigmoid(v @ w + c)
+    v1 = sigmoid(h @ w.T + b)
+    m.noise_.counter = 3
+    (terms,) = m.loss_terms(Tensor(v), Tensor(v)).values()
+    terms.mean().backward()
+    h0, h1 = sigmoid(v @ w + c), sigmoid(v1 @ w + c)
+    np.testing.assert_allclose(m.net_.encoder[0].weight.grad.data, -(v.T @ h0 - v1.T @ h1) / 7, rtol=1e-10)
+    np.testing.assert_allclose(m.net_.encoder[0].bias.grad.data, -(h0 - h1).mean(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(m.net_.decoder[0].bias.grad.data, -(v - v1).mean(axis=0), rtol=1e-10)
+
+
+def test_a_machine_learns_two_patterns():
+    X = np.repeat([[1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]], 50, axis=0).astype(np.float32)
+    m = _Machine(4, activation="sigmoid", output_activation="sigmoid", optimizer="momentum", lr=0.05, batch_size=20,
+                 max_iter=100, random_state=0).fit(X)  # fmt: skip
+    with no_grad():
+        np.testing.assert_allclose(m.dream(X).data, X, atol=0.1)
+        others = m.free_energy(np.random.default_rng(0).permuted(X, axis=1)).data
+        assert m.free_energy(X).data.max() < np.median(others)
+
+
+def test_a_deep_net_by_boltzmann_machines():
+    """Binary units but for the code; data beyond [0, 1] get normal visible units."""
+    model, parts = pretrained(tinyae.RBMAutoencoder)
+    assert [part.activation for part in parts] == ["sigmoid", "sigmoid", "linear"]
+    assert [part.lr for part in parts] == [0.02, 0.02, 0.0002]
+    down, up = model.net_.encoder[0], model.net_.decoder[-1]
+    np.testing.assert_array_equal(down.weight.data, up.weight.data.T)
+    assert down.weight is not up.weight
+    wide = tinyae.RBMAutoencoder(2, loss="mse", max_iter=2, random_state=0).fit(5.0 * digits()[0] - 2.0)
+    assert wide.history_["loss"][1] < wide.history_["loss"][0]
+
+
+# -- variational ----------------------------------------------------------------------------------------------------
+
+
+def test_the_kl_weight_rises_step_by_step():
+    """Four steps an epoch, two epochs of warm-up; where nothing is learned the weight is whole."""
+    X = digits()[0][:40].astype(np.float64)
+    for schedule, expected in {
+        "linear": [0, 1 / 8, 2 / 8, 3 / 8, 4 / 8, 5 / 8, 6 / 8, 7 / 8, 1, 1, 1, 1],
+        "cyclical": [0, 1 / 8, 2 / 8, 3 / 8, 4 / 8, 5 / 8, 6 / 8, 7 / 8, *[1] * 8, 0, 1 / 8],
+        "constant": [1, 1, 1],
+    }.items():
+        model = tinyae.AnnealedVAE(3, beta=2.0, schedule=schedule, warmup=2, batch_size=10, dtype="float64").build(64)
+        model.prepare(X, None)
+        model.net_.eval()
+        whole = terms_of(model, X)["kl"]
+        np.testing.assert_allclose(whole, 2.0 * tinyae.VAE.penalise(model, model.encode(X), None)["kl"].data)
+        model.net_.train()
+        shares = [terms_of(model, X)["kl"].sum() / whole.sum() for _ in expected]
+        np.testing.assert_allclose(shares, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_the_clock_runs_in_a_plan_too(compile):
+    model = tinyae.AnnealedVAE(3, warmup=4, max_iter=3, batch_size=30, random_state=0, compile=compile)
+    model.fit(digits()[0])
+    assert model.net_.clock.item() == pytest.approx(3.0, abs=1e-3)
+    assert tinyae.AnnealedVAE(3, schedule="constant", max_iter=2, random_state=0).fit(digits()[0]).history_["loss"] == (
+        tinyae.BetaVAE(3, beta=1.0, max_iter=2, random_state=0).fit(digits()[0]).history_["loss"]
+    )
+
+
+def test_free_bits():
+    """max(free_bits, KL) of every component; none is the VAE; components that beta puts to sleep stay awake."""
+    train, held = digits()
+    X = held[:50].astype(np.float64)
+    model = tinyae.FreeBitsVAE(4, free_bits=0.3, dtype="float64", random_state=0).build(64)
+    mu, s = model.posterior(X)
+    kl = 0.5 * (mu**2 + s**2 - 2 * np.log(s) - 1)
+    assert 0.1 < np.mean(kl < 0.3) < 0.9
+    np.testing.assert_allclose(terms_of(model, X)["kl"], np.maximum(kl, 0.3).sum(axis=1), rtol=1e-10)
+    none, plain = (cls(3, **s, max_iter=2, random_state=0).fit(train) for cls, s in (
+        (tinyae.FreeBitsVAE, {"free_bits": 0}), (tinyae.VAE, {})))  # fmt: skip
+    np.testing.assert_allclose(none.history_["loss"], plain.history_["loss"], rtol=1e-6)
+    settings = {"n_components": 12, "max_iter": 30, "lr": 5e-3, "random_state": 0}
+    awake = [cls(**settings).fit(train).active_units(held).sum() for cls in (tinyae.BetaVAE, tinyae.FreeBitsVAE)]
+    assert awake[1] == 12 > awake[0]
+
+
+def test_a_collapse_is_said():
+    X = np.random.default_rng(0).random((100, 5))
+    with pytest.warns(RuntimeWarning, match=r"^BetaVAE\.fit: the posterior collapsed: after 40 epochs .*AnnealedVAE"):
+        model = tinyae.BetaVAE(2, beta=50.0, max_iter=40, lr=0.02, random_state=0).fit(X)
+    assert not model.active_units(X).any()
+    np.testing.assert_allclose(model.posterior_width(X), 1.0, atol=0.05)
+    with pytest.warns(RuntimeWarning, match=r"^FreeBitsVAE\.fit: the posterior collapsed"):
+        tinyae.FreeBitsVAE(2, free_bits=0.0, max_iter=60, lr=0.02, random_state=0).fit(X)
+    tinyae.BetaVAE(2, beta=50.0, max_iter=9, lr=0.02, random_state=0).fit(X)  # too early to say
+
+
+def test_active_units_and_width_are_the_posteriors():
+    model = tinyae.VAE(4, max_iter=5, lr=5e-3, random_state=0).fit(digits()[0])
+    X = digits()[1]
+    mu, s = model.posterior(X)
+    np.testing.assert_array_equal(model.active_units(X, threshold=0.5), mu.var(axis=0) > 0.5)
+    np.testing.assert_allclose(model.posterior_width(X), s.mean(axis=0), rtol=1e-6)
+
+
+def test_the_log_likelihood_is_known_of_a_linear_decoder():
+    """x = z W + b + noise is normal, of covariance W.T W + sigma**2: importance sampling finds its density."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((1100, 2)) @ rng.standard_normal((2, 5)) + 0.5 * rng.standard_normal((1100, 5)) + 3.0
+    model = tinyae.VAE(2, loss="gaussian", sigma=0.5, dtype="float64", lr=0.02, max_iter=40, random_state=0).fit(X)
+    w, b = model.net_.decoder[0].weight.data, model.net_.decoder[0].bias.data
+    covariance = w.T @ w + 0.25 * np.eye(5)
+    away = X - b
+    volume = np.linalg.slogdet(2 * np.pi * covariance)[1]
+    exact = -0.5 * ((away @ np.linalg.inv(covariance) * away).sum(axis=1) + volume)
+    one, many = (model.log_likelihood(X, n_samples=n, random_state=1) for n in (1, 200))
+    assert one.shape == (1100,)
+    assert abs(np.mean(many - exact)) < 0.02 < np.mean(exact - one)
+    assert -0.1 < np.mean(model.score_samples(X) - one) < 0.1, "one sample: the evidence lower bound"
+    np.testing.assert_array_equal(many, model.log_likelihood(X, n_samples=200, random_state=1))
+    with pytest.raises(SettingError, match="n_samples"):
+        model.log_likelihood(X, n_samples=0)

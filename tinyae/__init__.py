@@ -10,8 +10,10 @@ Read in this order: ``errors``, ``engine``, ``ops/math``, ``tensor``, ``gradchec
 from . import ae, errors, kernels, nn, ops, optim, plot
 from ._version import __version__
 from .ae import (
-    ZOO, Autoencoder, BetaVAE, ContractiveAutoencoder, DeepAutoencoder, DenoisingAutoencoder, LinearAutoencoder,
-    Noise2NoiseAutoencoder, OneHotAutoencoder, SparseAutoencoder, SparseKLAutoencoder, TiedAutoencoder, VAE, load,
+    ZOO, AnnealedVAE, Autoencoder, BetaVAE, ContractiveAutoencoder, ConvolutionalAutoencoder, DeepAutoencoder,
+    DenoisingAutoencoder, FreeBitsVAE, GRUAutoencoder, LSTMAutoencoder, LinearAutoencoder, Noise2NoiseAutoencoder,
+    OneHotAutoencoder, RBMAutoencoder, SparseAutoencoder, SparseKLAutoencoder, StackedAutoencoder,
+    StackedDenoisingAutoencoder, TeacherForcedAutoencoder, TiedAutoencoder, VAE, load,
 )  # fmt: skip
 from .data import load_data
 from .engine import OPS, Op, grad, no_grad, op
@@ -23,20 +25,29 @@ from .tensor import Tensor
 from .transforms import checkpoint, custom_op, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 __all__ = [
+    "AnnealedVAE",
     "Autoencoder",
     "BetaVAE",
     "ContractiveAutoencoder",
+    "ConvolutionalAutoencoder",
     "DeepAutoencoder",
     "DenoisingAutoencoder",
+    "FreeBitsVAE",
+    "GRUAutoencoder",
     "Generator",
     "GradcheckError",
+    "LSTMAutoencoder",
     "LinearAutoencoder",
     "Noise2NoiseAutoencoder",
     "OPS",
     "OneHotAutoencoder",
     "Op",
+    "RBMAutoencoder",
     "SparseAutoencoder",
     "SparseKLAutoencoder",
+    "StackedAutoencoder",
+    "StackedDenoisingAutoencoder",
+    "TeacherForcedAutoencoder",
     "Tensor",
     "TiedAutoencoder",
     "VAE",

@@ -40,6 +40,12 @@ _HELP = {
     "compile": "train by a plan: the same numbers to rounding, sooner",
     "corruption": "gaussian, masking or salt_and_pepper", "fresh": "draw noise anew at every step",
     "beta": "weight of the KL term", "sigma": "standard deviation of the Gaussian likelihood (default: learned)",
+    "image_shape": "height,width or channels,height,width (default: as square as can be)",
+    "kernel_size": "of the convolutions, odd", "down": "pool or stride", "cell": "lstm or gru",
+    "channels": "values per step", "padding_value": "of steps after a sequence's end (default: there are none)",
+    "pretrain_iter": "epochs of pretraining for every layer", "pretrain_lr": "its step size (default: --lr)",
+    "schedule": "of the KL term's weight: linear, cyclical or constant", "warmup": "epochs in which it rises",
+    "free_bits": "nats per component that cost nothing",
     "decay": "weight of the squared weights", "penalty": "weight of the further term of the loss",
     "reduction": "batch_mean, batch_sum or mean, of |z|", "rho": "how often a unit should be awake",
 }  # fmt: skip

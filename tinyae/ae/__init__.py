@@ -9,20 +9,32 @@ from .linear import LinearAutoencoder, TiedAutoencoder
 from .sparse import SparseAutoencoder, SparseKLAutoencoder
 from .denoising import DenoisingAutoencoder, Noise2NoiseAutoencoder
 from .contractive import ContractiveAutoencoder
+from .convolutional import ConvolutionalAutoencoder
+from .recurrent import GRUAutoencoder, LSTMAutoencoder, TeacherForcedAutoencoder
+from .stacked import RBMAutoencoder, StackedAutoencoder, StackedDenoisingAutoencoder
 from .onehot import OneHotAutoencoder
-from .variational import VAE, BetaVAE
+from .variational import VAE, AnnealedVAE, BetaVAE, FreeBitsVAE
 
 __all__ = [
+    "AnnealedVAE",
     "Autoencoder",
     "BetaVAE",
     "ContractiveAutoencoder",
+    "ConvolutionalAutoencoder",
     "DeepAutoencoder",
     "DenoisingAutoencoder",
+    "FreeBitsVAE",
+    "GRUAutoencoder",
+    "LSTMAutoencoder",
     "LinearAutoencoder",
     "Noise2NoiseAutoencoder",
     "OneHotAutoencoder",
+    "RBMAutoencoder",
     "SparseAutoencoder",
     "SparseKLAutoencoder",
+    "StackedAutoencoder",
+    "StackedDenoisingAutoencoder",
+    "TeacherForcedAutoencoder",
     "TiedAutoencoder",
     "VAE",
     "ZOO",

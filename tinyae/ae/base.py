@@ -205,7 +205,8 @@ class Autoencoder(Latent, Estimator):
         self._check_settings()
         if not isinstance(n_features, (int, np.integer)) or n_features < 1:
             raise SettingError(f"{type(self).__name__}.build: n_features={n_features!r}. Give a positive whole number.")
-        self.n_features_in_, self.n_components_ = int(n_features), int(self.n_components)
+        self.n_features_in_ = int(n_features)
+        self.n_components_ = self._code_length()
         self.unit_interval_, self.bits_ = True, False
         self.fitted_settings_ = self.get_params()
         self._init_rng, self._batch_rng, noise = numpy_generator(self.random_state).spawn(3)
@@ -369,6 +370,9 @@ class Autoencoder(Latent, Estimator):
     def _code_activation(self):
         return self.activation if self.code_activation is None else self.code_activation
 
+    def _code_length(self):
+        return int(self.n_components)
+
     def _encoder_width(self):
         return self.n_components_
 
@@ -408,12 +412,14 @@ class Autoencoder(Latent, Estimator):
                 f"n_components is {self.n_components}, the data have {self.n_features_in_} features."
             )
 
+    def _counts(self):
+        """The settings that count something, and their values."""
+        return {name: getattr(self, name) for name in ("n_components", "max_iter", "batch_size", "n_iter_no_change")}
+
     def _check_settings(self):
         name = type(self).__name__
-        counts = {"n_components": self.n_components, "max_iter": self.max_iter, "batch_size": self.batch_size,
-                  "n_iter_no_change": self.n_iter_no_change}  # fmt: skip
         hidden = self.hidden if isinstance(self.hidden, (tuple, list)) else (self.hidden,)
-        for setting, value in [*counts.items(), *(("hidden", width) for width in hidden)]:
+        for setting, value in [*self._counts().items(), *(("hidden", width) for width in hidden)]:
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise SettingError(f"{name}: {setting}={value!r}. Give whole numbers of at least 1.")
         if hidden is not self.hidden:

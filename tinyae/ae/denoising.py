@@ -63,8 +63,11 @@ class DenoisingAutoencoder(Autoencoder):
 
     def _check_settings(self):
         super()._check_settings()
-        self._check_choice("corruption", ("gaussian", "masking", "salt_and_pepper"))
         self._check_flag("fresh")
+        self._check_noise()
+
+    def _check_noise(self):
+        self._check_choice("corruption", ("gaussian", "masking", "salt_and_pepper"))
         if self.corruption == "gaussian":
             self._check_number("noise", lambda value: value >= 0, "a standard deviation of at least 0")
         else:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import SettingError, ShapeError
 
-__all__ = ["Latent", "numpy_generator"]
+__all__ = ["Latent", "counted", "numpy_generator"]
 
 
 class Latent:
@@ -26,7 +26,7 @@ class Latent:
         """
         if how not in ("linear", "spherical"):
             raise SettingError(f'{type(self).__name__}.interpolate: how={how!r}. Choose "linear" or "spherical".')
-        t = np.linspace(0.0, 1.0, _count(self, "interpolate", "steps", steps, 2))[:, None]
+        t = np.linspace(0.0, 1.0, counted(self, "interpolate", "steps", steps, 2))[:, None]
         z0, z1 = self.transform(np.stack([_row(self, "interpolate", row) for row in (start, end)])).astype(np.float64)
         a, b = 1.0 - t, t
         if how == "spherical":
@@ -67,7 +67,7 @@ class Latent:
                 f"{type(self).__name__}.manifold: codes have {self.n_components_} components; a grid needs two. "
                 "Use traverse for others."
             )
-        n = _count(self, "manifold", "n", n, 2)
+        n = counted(self, "manifold", "n", n, 2)
         grid = np.stack(np.meshgrid(*self._grid_axes(n, low, high)), axis=-1)[::-1]
         return self.inverse_transform(grid.reshape(-1, 2).astype(self.dtype)).reshape(n, n, -1)
 
@@ -81,7 +81,7 @@ class Latent:
         twice.
         """
         codes, asked = self.transform(X).astype(np.float64), self.transform(query).astype(np.float64)
-        k = _count(self, "neighbours", "k", k, 1)
+        k = counted(self, "neighbours", "k", k, 1)
         if k > len(codes):
             raise SettingError(f"{type(self).__name__}.neighbours: k={k} of {len(codes)} rows. Ask for fewer.")
         indices, distances = np.empty((len(asked), k), np.intp), np.empty((len(asked), k))
@@ -123,7 +123,8 @@ def _row(model, action, row):
     return row
 
 
-def _count(model, action, name, n, least):
+def counted(model, action, name, n, least):
+    """n as an int; SettingError if it is none, or less than least."""
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < least:
         raise SettingError(f"{type(model).__name__}.{action}: {name}={n!r}. Give a whole number of at least {least}.")
     return int(n)

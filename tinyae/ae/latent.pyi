@@ -7,7 +7,7 @@ import numpy.typing as npt
 from ..ops import Array
 from .base import Seed
 
-__all__ = ["Latent", "numpy_generator"]
+__all__ = ["Latent", "counted", "numpy_generator"]
 
 class Latent:
     def interpolate(
@@ -24,4 +24,5 @@ class Latent:
     def code_histogram(self, X: npt.ArrayLike, bins: int = 50) -> tuple[npt.NDArray[np.int64], Array]: ...
     def fraction_of_zero_codes(self, X: npt.ArrayLike, tolerance: float = 0.0) -> float: ...
 
+def counted(model: Latent, action: str, name: str, n: int, least: int) -> int: ...
 def numpy_generator(seed: Seed) -> np.random.Generator: ...

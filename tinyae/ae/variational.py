@@ -1,14 +1,21 @@
 """The variational family: the code is a distribution, and the loss a bound on the likelihood."""
 
+import warnings
+from statistics import NormalDist
+
 import numpy as np
 
 from .. import nn, ops
-from ..errors import SettingError
+from ..data import batches
+from ..engine import no_grad
 from ..ops.random import Generator
-from .base import Autoencoder, variant
-from .latent import numpy_generator
+from .base import _ROWS, Autoencoder, variant
+from .latent import counted, numpy_generator
 
-__all__ = ["BetaVAE", "VAE"]
+__all__ = ["AnnealedVAE", "BetaVAE", "FreeBitsVAE", "VAE"]
+
+_COLLAPSED = 0.01  # nats per row: less, and a code says nothing about its row
+_SETTLED = 10  # epochs before which a code that says nothing may yet begin to
 
 
 @variant("vae", family="variational", paper="Kingma and Welling 2014; Rezende, Mohamed and Wierstra 2014",
@@ -56,7 +63,7 @@ class VAE(Autoencoder):
         """-log p(x | z) per row, in nats."""
         if self.loss == "bernoulli":
             return {"nll": self._feature_loss(a, target).sum(axis=1)}
-        nll = nn.gaussian_nll(target, self._output(a), self._log_variance(), reduction="none")
+        nll = nn.gaussian_nll(target, self._output(a), 2.0 * self.net_.log_sigma, reduction="none")
         return {"nll": nll.sum(axis=1)}
 
     def penalise(self, h, z):
@@ -72,20 +79,76 @@ class VAE(Autoencoder):
     def sample(self, n=1, random_state=None):
         """n new rows: the likelihood's mean at codes drawn from the prior N(0, 1). Shape: -> (n, features)."""
         self._check_fitted("sample")
-        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-            raise SettingError(f"{type(self).__name__}.sample: n={n!r}. Give a whole number of at least 1.")
-        codes = Generator(numpy_generator(random_state)).draw("normal", (int(n), self.n_components_), self.dtype)
+        n = counted(self, "sample", "n", n, 1)
+        codes = Generator(numpy_generator(random_state)).draw("normal", (n, self.n_components_), self.dtype)
         return self.inverse_transform(codes)
 
+    def active_units(self, X, threshold=0.01):
+        """Whether each component is used: the variance of its mean over the rows of X exceeds threshold (Burda,
+        Grosse and Salakhutdinov 2016). Shape: (rows, features) -> (n_components,) of bool.
+        """
+        return np.var(self.transform(X), axis=0, dtype=np.float64) > threshold
+
+    def posterior_width(self, X):
+        """The mean standard deviation of q(z | x), per component: near 1 where nothing is said about x.
+
+        Shape: (rows, features) -> (n_components,).
+        """
+        return self.posterior(X)[1].mean(axis=0, dtype=np.float64)
+
+    def log_likelihood(self, X, n_samples=100, random_state=None):
+        """log p(x) of every row in nats, by importance sampling (Burda, Grosse and Salakhutdinov 2016):
+        log mean_k p(x | z_k) p(z_k) / q(z_k | x), z_k from q. On average too low, and less so with more samples.
+
+        Shape: (rows, features) -> (rows,).
+        """
+        X = self._check_input(X, "log_likelihood")
+        n_samples = counted(self, "log_likelihood", "n_samples", n_samples, 1)
+        noise = Generator(numpy_generator(random_state))
+        self.net_.eval()
+        rows = []
+        with no_grad():
+            for x in batches(X, _ROWS, dtype=self.dtype):
+                mu, logvar = self.encode(x)
+                weights = []
+                for _ in range(n_samples):
+                    epsilon = noise.draw("normal", mu.shape, self.dtype)
+                    z = mu + ops.exp(0.5 * logvar) * epsilon
+                    ratio = 0.5 * ops.sum(epsilon**2 + logvar - ops.square(z), axis=1)  # log p(z) / q(z | x)
+                    weights.append(ratio - self.compare(self.decode(z), x)["nll"])
+                rows.append(np.asarray((ops.logsumexp(ops.stack(*weights, axis=0), axis=0) - np.log(n_samples)).data))
+        return np.concatenate(rows)
+
     def make_net(self):
-        """As `Autoencoder`, with the logarithm of sigma as one more parameter if it is to be learned."""
+        """As `Autoencoder`, with the logarithm of sigma, a parameter if it is to be learned."""
         net = super().make_net()
-        if self.loss == "gaussian" and self.sigma is None:
-            net.log_sigma = nn.Parameter(np.zeros(()), dtype=self.dtype)
+        if self.loss == "gaussian":
+            kind, sigma = (nn.Parameter, 1.0) if self.sigma is None else (nn.Buffer, self.sigma)
+            net.log_sigma = kind(np.log(sigma), dtype=self.dtype)
         return net
 
-    def _log_variance(self):
-        return 2.0 * (self.net_.log_sigma if self.sigma is None else np.log(np.asarray(self.sigma, self.dtype)))
+    def _remember(self, history, best):
+        super()._remember(history, best)
+        spent = history[-1]["kl"] - self._least_kl() if len(history) >= _SETTLED else np.inf
+        if spent < _COLLAPSED * self._kl_weight():
+            warnings.warn(
+                f"{type(self).__name__}.fit: the posterior collapsed: after {len(history)} epochs the codes hold less "
+                f"than {_COLLAPSED} nats about a row. Lower the KL's weight, raise it slowly (AnnealedVAE), or grant "
+                "free bits (FreeBitsVAE).",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+
+    def _kl_weight(self):
+        return 1.0
+
+    def _least_kl(self):
+        return 0.0
+
+    def _grid_axes(self, n, low, high):
+        # Equally likely steps: the plane as the prior fills it.
+        normal = NormalDist()
+        return ([normal.inv_cdf(p) for p in np.linspace(normal.cdf(low), normal.cdf(high), n)],) * 2
 
     def _encoder_width(self):
         return 2 * self.n_components_
@@ -122,8 +185,101 @@ class BetaVAE(VAE):
 
     def penalise(self, h, z):
         """beta * KL(q(z | x) || N(0, 1)) per row."""
-        return {"kl": self.beta * super().penalise(h, z)["kl"]}
+        return {"kl": self._kl_weight() * super().penalise(h, z)["kl"]}
+
+    def _kl_weight(self):
+        return self.beta
 
     def _check_settings(self):
         super()._check_settings()
         self._check_number("beta", lambda value: value >= 0, "a number of at least 0")
+
+
+@variant("annealed-vae", family="variational", paper="Bowman et al. 2016; Fu et al. 2019", aliases=("kl-annealing",),
+         proof="weights step by step; the same by plan; constant is the beta-VAE to the bit")  # fmt: skip
+class AnnealedVAE(BetaVAE):
+    """The annealed VAE: minimises E[-log p(x | z)] + w(t) * KL(q(z | x) || N(0, 1)), w rising from 0 to beta.
+
+    The decoder learns to use the code before the KL term presses it towards the prior, which counters collapse. t is
+    the training's time in epochs, kept in ``net_.clock`` and moved by every step. Where nothing is learned (``score``,
+    val_loss) the weight is beta, so that epochs can be compared.
+
+    Parameters (besides those of `BetaVAE`)
+    ----------
+    schedule : str
+        "linear": w = beta * min(t / warmup, 1). "cyclical": the same, but every 2 * warmup epochs t starts at 0 again.
+        "constant": w = beta.
+    warmup : float
+        Epochs that one rise takes.
+
+    Differs from the papers: Bowman's rise is a logistic curve.
+
+    Shape: as `VAE`.
+    """
+
+    beta: float = 1.0
+    schedule: str = "linear"
+    warmup: float = 5.0
+
+    def make_net(self):
+        """As `VAE`, with a clock in epochs, and what a step adds to it."""
+        net = super().make_net()
+        net.clock, net.tick = (nn.Buffer(value, dtype=self.dtype) for value in (0.0, 1.0))
+        return net
+
+    def prepare(self, X, target):
+        """A step is one part of so many of an epoch."""
+        self.net_.tick.data = np.asarray(1.0 / -(-len(X) // int(self.batch_size)))
+        return super().prepare(X, target)
+
+    def penalise(self, h, z):
+        """w(t) / beta times `BetaVAE`'s term."""
+        terms = super().penalise(h, z)
+        if not self.net_.training or self.schedule == "constant":
+            return terms
+        clock = self.net_.clock
+        share = ops.clip(clock / self.warmup, high=1.0)
+        with no_grad():
+            later = clock + self.net_.tick
+            if self.schedule == "cyclical":
+                later = ops.where(ops.ge(later, 2.0 * self.warmup), later - 2.0 * self.warmup, later)
+            ops.assign(clock, later)
+        return {"kl": share * terms["kl"]}
+
+    def _check_settings(self):
+        super()._check_settings()
+        self._check_choice("schedule", ("linear", "cyclical", "constant"))
+        self._check_number("warmup", lambda value: value > 0, "a positive number of epochs")
+
+
+@variant("free-bits", family="variational", paper="Kingma et al. 2016", aliases=("free-bits-vae",),
+         proof="formula; no free bits is the VAE to the bit; units stay awake that beta puts to sleep")  # fmt: skip
+class FreeBitsVAE(VAE):
+    """Free bits: minimises E[-log p(x | z)] + sum_j max(free_bits, KL_j), KL_j that of component j in nats.
+
+    Below that many nats a component pays nothing for more, so that it has no reason to fall silent.
+
+    Parameters (besides those of `VAE`)
+    ----------
+    free_bits : float
+        Nats per component.
+
+    Differs from the paper: the bound is asked of every row, not of a batch's mean, so that a row's loss is its own.
+
+    Shape: as `VAE`.
+    """
+
+    free_bits: float = 0.1
+
+    losses = {name: text.replace("+ KL", "+ sum of max(free_bits, KL)") for name, text in VAE.losses.items()}
+
+    def penalise(self, h, z):
+        """sum_j max(free_bits, KL_j) per row."""
+        return {"kl": ops.sum(ops.clip(nn.kl_normal(*h, reduction="none"), low=float(self.free_bits)), axis=1)}
+
+    def _least_kl(self):
+        return self.free_bits * self.n_components_
+
+    def _check_settings(self):
+        super()._check_settings()
+        self._check_number("free_bits", lambda value: value >= 0, "a number of at least 0")

@@ -1,10 +1,13 @@
+from typing import Literal
+
+import numpy as np
 import numpy.typing as npt
 
 from ..ops import Array
 from ..tensor import Tensor
 from .base import Autoencoder, Seed
 
-__all__ = ["BetaVAE", "VAE"]
+__all__ = ["AnnealedVAE", "BetaVAE", "FreeBitsVAE", "VAE"]
 
 class VAE(Autoencoder):
     loss: str = "bernoulli"
@@ -16,6 +19,17 @@ class VAE(Autoencoder):
     def penalise(self, h: tuple[Tensor, Tensor], z: Tensor) -> dict[str, Tensor]: ...
     def posterior(self, X: npt.ArrayLike) -> tuple[Array, Array]: ...
     def sample(self, n: int = 1, random_state: Seed = None) -> Array: ...
+    def active_units(self, X: npt.ArrayLike, threshold: float = 0.01) -> npt.NDArray[np.bool_]: ...
+    def posterior_width(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]: ...
+    def log_likelihood(self, X: npt.ArrayLike, n_samples: int = 100, random_state: Seed = None) -> Array: ...
 
 class BetaVAE(VAE):
     beta: float = 4.0
+
+class AnnealedVAE(BetaVAE):
+    beta: float = 1.0
+    schedule: Literal["linear", "cyclical", "constant"] = "linear"
+    warmup: float = 5.0
+
+class FreeBitsVAE(VAE):
+    free_bits: float = 0.1

@@ -1,0 +1,14 @@
+from collections.abc import Sequence
+from typing import Literal
+
+from ..estimator import _first
+from .base import Autoencoder
+
+__all__ = ["ConvolutionalAutoencoder"]
+
+class ConvolutionalAutoencoder(Autoencoder):
+    n_components: int | None = _first(default=16, kw_only=False)  # type: ignore[assignment]
+    hidden: Sequence[int] = (16, 8)
+    image_shape: Sequence[int] | None = None
+    kernel_size: int = 3
+    down: Literal["pool", "stride"] = "pool"

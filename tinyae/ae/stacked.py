@@ -1,0 +1,194 @@
+"""Greedy layer-wise pretraining: every layer learns alone to encode the codes of the one before, then all together."""
+
+import numpy as np
+
+from .. import nn, ops
+from ..engine import no_grad
+from ..errors import SettingError
+from .base import Autoencoder, variant
+from .denoising import DenoisingAutoencoder
+from .linear import TiedAutoencoder
+
+__all__ = ["RBMAutoencoder", "StackedAutoencoder", "StackedDenoisingAutoencoder"]
+
+
+@variant("stacked", family="stacked", paper="Bengio, Lamblin, Popovici and Larochelle 2007",
+         proof="before fine-tuning it is its parts in a row, to the bit; a better start")  # fmt: skip
+class StackedAutoencoder(Autoencoder):
+    """The stacked autoencoder: layer after layer z_i = f(z_(i-1) W_i + b_i) is pretrained, then the whole by its loss.
+
+    Part i is an autoencoder of one hidden layer for the codes of part i - 1; its decoder becomes the whole's layer
+    that leads back. ``loss`` and history are those of the fine-tuning, as of `Autoencoder`; ``pretraining_`` holds the
+    histories of the parts.
+
+    Parameters (besides those of `Autoencoder`)
+    ----------
+    pretrain_iter : int
+        Epochs for every part; 0: none.
+    pretrain_lr : float or None
+        The parts' step size; None takes ``lr``.
+
+    Differs from the paper: the parts' decoders are kept and fine-tuned for reconstruction, not a classifier.
+
+    Shape: as `Autoencoder`.
+    """
+
+    hidden: tuple = (64, 32)
+    pretrain_iter: int = 5
+    pretrain_lr: float = None
+
+    def prepare(self, X, target):
+        """Pretrain the layers, one after another."""
+        self.pretraining_ = []
+        if self.encoder is not None or self.decoder is not None or not self.pretrain_iter:
+            return X, target
+        halves = [[m for m in half if isinstance(m, nn.Linear)] for half in (self.net_.encoder, self.net_.decoder)]
+        codes = X
+        for number, (down, up) in enumerate(zip(halves[0], halves[1][::-1])):
+            last = number == len(halves[0]) - 1
+            part = self.make_part(
+                number,
+                n_components=down.weight.shape[1],
+                activation=self._code_activation() if last else self.activation,
+                output_activation=self.activation if number else self.output_activation,
+                loss="mse" if number or not self.unit_interval_ else self.loss,
+                max_iter=self.pretrain_iter,
+                lr=self.lr if self.pretrain_lr is None else self.pretrain_lr,
+                **{name: getattr(self, name) for name in ("optimizer", "batch_size", "dtype", "compile", "init")},
+                random_state=self._init_rng,
+            ).fit(codes)
+            self.pretraining_.append(part.history_)
+            self.take_over(part, down, up)
+            codes = part.transform(codes)
+        return X, target
+
+    def make_part(self, number, **settings):
+        """The model that pretrains a layer, 0 being the first."""
+        return Autoencoder(**settings)
+
+    def take_over(self, part, down, up):
+        """A pretrained part's weights into the layers they are for."""
+        for mine, layer in ((down, part.net_.encoder[0]), (up, part.net_.decoder[0])):
+            mine.weight.data, mine.bias.data = layer.weight.data, layer.bias.data
+
+    def _check_settings(self):
+        super()._check_settings()
+        if isinstance(self.pretrain_iter, bool) or not isinstance(self.pretrain_iter, (int, np.integer)) or (
+            self.pretrain_iter < 0
+        ):  # fmt: skip
+            raise SettingError(
+                f"{type(self).__name__}: pretrain_iter={self.pretrain_iter!r}. Give a whole number of at least 0."
+            )
+        if self.pretrain_lr is not None:
+            self._check_number("pretrain_lr", lambda value: value > 0, "a positive number, or None for lr's")
+
+
+@variant("stacked-denoising", family="stacked", aliases=("sdae",),
+         paper="Vincent, Larochelle, Lajoie, Bengio and Manzagol 2010",
+         proof="parts are denoising ones; without noise it is `stacked` to the bit")  # fmt: skip
+class StackedDenoisingAutoencoder(StackedAutoencoder):
+    """The stacked denoising autoencoder: part i minimises |x_hat(corrupt(z_(i-1))) - z_(i-1)|; without noise then.
+
+    Parameters (besides those of `StackedAutoencoder`)
+    ----------
+    corruption, noise : as of `DenoisingAutoencoder`
+        Of the parts' inputs; codes are passed on clean.
+
+    Differs from the paper: weights are not tied; fine-tuned for reconstruction, not as a classifier.
+
+    Shape: as `Autoencoder`.
+    """
+
+    noise: float = 0.2
+    corruption: str = "masking"
+
+    def make_part(self, number, **settings):
+        """A denoising one."""
+        return DenoisingAutoencoder(noise=self.noise, corruption=self.corruption, **settings)
+
+    _check_noise = DenoisingAutoencoder._check_noise
+
+    def _check_settings(self):
+        super()._check_settings()
+        self._check_noise()
+
+
+class _Machine(TiedAutoencoder):
+    """A restricted Boltzmann machine: visible units v and hidden ones h, p(v, h) = exp(-E(v, h)) / Z.
+
+    Trained by contrastive divergence: F(v) - F(v1) falls, where F is the free energy, -log of the sum of p(v, h) over
+    h up to a constant, and v1 what the machine makes of v by drawing h and taking v's mean (Hinton 2002). Its gradient,
+    v1 held fixed, is the rule v h - v1 h1. ``transform`` gives the probabilities of h.
+
+    Units are binary, or normal of variance 1 where the activation is linear: visible ones by output_activation, hidden
+    ones by activation.
+    """
+
+    def loss_terms(self, x, target):
+        """The contrastive divergence per row: no loss, and not bounded below; only its gradient means something."""
+        return {"divergence": self.free_energy(x) - self.free_energy(self.dream(x))}
+
+    def free_energy(self, v):
+        """F(v), up to what does not depend on v. Shape: (batch, visible) -> (batch,)."""
+        b, a = self.net_.decoder[0].bias, self.net_.encoder[0](v)
+        if self.activation == "linear":
+            hidden = 0.5 * ops.sum(ops.square(a), axis=1)
+        else:
+            hidden = ops.sum(ops.softplus(a), axis=1)
+        if self.output_activation_ == "linear":
+            return 0.5 * ops.sum(ops.square(v - b), axis=1) - hidden
+        return -ops.sum(v * b, axis=1) - hidden
+
+    def dream(self, v):
+        """v's mean, given h drawn given v. Shape: (batch, visible) -> same."""
+        with no_grad():
+            a = self.net_.encoder[0](v)
+            if self.activation == "linear":
+                h = a + ops.normal(a, generator=self.noise_)
+            else:
+                h = ops.cast(ops.lt(ops.uniform(a, generator=self.noise_), ops.sigmoid(a)), dtype=a.dtype)
+            return self._output(self.net_.decoder[0](h))
+
+
+@variant("rbm", family="stacked", paper="Hinton and Salakhutdinov 2006", aliases=("deep-belief", "rbm-pretrained"),
+         proof="free energies sum over all hidden states; their gradient is v h - v1 h1")  # fmt: skip
+class RBMAutoencoder(StackedAutoencoder):
+    """The deep autoencoder pretrained by restricted Boltzmann machines of energy ``E(v, h) = -v b - h c - v W h``.
+
+    Each layer is a machine trained by contrastive divergence on the hidden probabilities of the one before; unrolled,
+    W.T leads back. Hidden units are binary (sigmoid), the code's are normal (linear); data beyond [0, 1] get normal
+    visible units. Then the whole is fine-tuned by its loss.
+
+    Parameters (besides those of `StackedAutoencoder`)
+    ----------
+    pretrain_lr : float
+        The machines' step size; one with normal units gets a hundredth of it, as the paper's.
+
+    Differs from the paper: fine-tuned by Adam, not conjugate gradients; the machines take plain steps with momentum .9
+    from the start, and no weight decay.
+
+    Shape: as `Autoencoder`.
+    """
+
+    activation: str = "sigmoid"
+    code_activation: str = "linear"
+    loss: str = "bce"
+    pretrain_lr: float = 0.02
+
+    def make_part(self, number, **settings):
+        """A Boltzmann machine."""
+        normal = "linear" in (settings["activation"], settings["output_activation"])
+        lr = self.pretrain_lr / (100 if normal else 1)
+        return _Machine(**{**settings, "loss": "mse", "optimizer": "momentum", "lr": lr})
+
+    def take_over(self, part, down, up):
+        """Its matrix for both ways."""
+        down.weight.data, down.bias.data = part.net_.encoder[0].weight.data, part.net_.encoder[0].bias.data
+        up.weight.data, up.bias.data = part.net_.encoder[0].weight.data.T, part.net_.decoder[0].bias.data
+
+    def _check_settings(self):
+        super()._check_settings()
+        self._check_choice("activation", ("sigmoid",))
+        self._check_choice("code_activation", ("sigmoid", "linear"))
+        self._check_choice("output_activation", ("auto", "sigmoid", "linear"))
+        self._check_number("pretrain_lr", lambda value: value > 0, "a positive number")

@@ -1,0 +1,28 @@
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from ..estimator import _fitted
+from ..nn.activations import ActivationName
+from ..nn.layers import Linear
+from .base import Autoencoder
+
+__all__ = ["RBMAutoencoder", "StackedAutoencoder", "StackedDenoisingAutoencoder"]
+
+class StackedAutoencoder(Autoencoder):
+    hidden: Sequence[int] = (64, 32)
+    pretrain_iter: int = 5
+    pretrain_lr: float | None = None
+    pretraining_: list[dict[str, list[float]]] = _fitted(init=False)
+
+    def make_part(self, number: int, **settings: Any) -> Autoencoder: ...
+    def take_over(self, part: Autoencoder, down: Linear, up: Linear) -> None: ...
+
+class StackedDenoisingAutoencoder(StackedAutoencoder):
+    noise: float = 0.2
+    corruption: Literal["gaussian", "masking", "salt_and_pepper"] = "masking"
+
+class RBMAutoencoder(StackedAutoencoder):
+    activation: ActivationName = "sigmoid"
+    code_activation: ActivationName | None = "linear"
+    loss: str = "bce"
+    pretrain_lr: float | None = 0.02
