@@ -378,6 +378,7 @@ static void check_conv2d(int64_t n) {
         const void *big = in(bigs, -1, 1), *small = in(smalls, -1, 1), *weight = in(w, -1, 1);
         const void *to_small = biased ? in(s.small[0], -1, 1) : NULL, *to_big = biased ? in(s.big[0], -1, 1) : NULL;
         void *y = out(smalls), *x = out(bigs), *dw = out(w);
+        if (tae_windows_fit(TAE_CONV2D_WEIGHT, dtype, &s) != TAE_DONE) complain("sizes do not fit");
         const int64_t room = tae_conv2d_weight_room(&s);
         done(tae_conv2d(dtype, &s, big, weight, to_small, activation, 0.3, y));
         done(tae_conv2d_transposed(dtype, &s, small, weight, to_big, activation, 0.3, x));
