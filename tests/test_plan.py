@@ -13,7 +13,8 @@ from tinyae import kernels, nn, ops, optim
 from tinyae.errors import PlanError, SettingError
 from tinyae.plan.memory import Ref, Root, arrange
 
-BACKENDS = ["numpy", *(["c"] if kernels.info()["backend"] == "c" else [])]
+HAS_C = kernels.info()["backend"] == "c"  # without it, a fused gradient is captured as the ops that it is made of
+BACKENDS = ["numpy", *["c"] * HAS_C]
 rng = np.random.default_rng(0)
 X = rng.random((32, 20), dtype=np.float32)
 IMAGES = rng.random((4, 1, 12, 12), dtype=np.float32)
@@ -185,7 +186,8 @@ def test_layers_are_instructions(name, backend):
     """Nothing is left to Python between two pieces of the plan."""
     make, loss_of, inputs = PROGRAMS[name]
     _, _, compiled = side_by_side(make, loss_of, inputs, RULES["adam"], backend, 3)
-    assert "host" not in kinds(compiled)
+    if HAS_C:
+        assert "host" not in kinds(compiled)
 
 
 WINDOWS = {
@@ -219,14 +221,15 @@ def test_windows_of_every_kind(name, backend):
         found = compiled(x, w, v)
     for a, b in zip(found, expected):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-9, atol=1e-10)
-    assert "windows" in kinds(compiled) and "host" not in kinds(compiled)
+    assert "windows" in kinds(compiled) and not (HAS_C and "host" in kinds(compiled))
     folded = [item.fields["activation"] for item in plan_of(compiled).machine.lowered.items if item.kind == "windows"]
     assert (folded[0] is not None) == (name in ("activation", "transposed"))
 
 
 LENGTHS = tinyae.constant(np.array([3, 1, 5, 0]))
 CELLS = [(cell, settings) for cell in ("rnn", "lstm", "gru") for settings in (
-    {}, {"reverse": True}, {"lengths": LENGTHS}, {"activation": "relu", "lengths": LENGTHS, "reverse": True},
+    {}, {"reverse": True}, {"activation": "relu"},
+    *[{"lengths": LENGTHS}, {"activation": "relu", "lengths": LENGTHS, "reverse": True}] * HAS_C,
 )]  # fmt: skip
 
 
@@ -254,7 +257,7 @@ def test_recurrences_of_every_kind(cell, settings, steps, backend):
     for a, b in zip(found, expected):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-9, atol=1e-10)
     assert kinds(compiled).count("recurrent") == 2
-    if kernels.info()["backend"] == "c":  # without it, a gradient is captured as the ops it is made of
+    if HAS_C:
         assert kinds(compiled).count("recurrent_backward") == 2 and "host" not in kinds(compiled)
 
 
