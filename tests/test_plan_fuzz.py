@@ -40,7 +40,7 @@ def programs(draw):
 
 def evaluate(program, net, x):
     """Every value of the program, each made of earlier ones where shapes allow."""
-    values = [x, net.row, net.column, net.matrix, net.running]
+    values = [x, net.row, net.column, net.matrix, net.running * 1.0]  # a copy, since backward may need it
     for what, i, j, k in program:
         a, b = values[i % len(values)], values[j % len(values)]
         if what == "unary":

@@ -27,7 +27,10 @@ class Machine:
 
     def __init__(self, program, precision, backend):
         self.program, self.backend = program, backend
-        unary = set(UNARY) - {None} or {name for name, op in OPS.items() if op.elementwise and len(op.arguments) == 1}
+        # C's functions of one argument; without C, those of one setting at most: an instruction has room for no more.
+        unary = set(UNARY) - {None} or {
+            name for name, op in OPS.items() if op.elementwise and len(op.arguments) == 1 >= len(op.settings)
+        }  # fmt: skip
         self.lowered = lowered = lower(program, unary, precision)
         self.numbers = {root: n for n, root in enumerate(lowered.roots)}
         instructions, self.segments = [], []
