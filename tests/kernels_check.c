@@ -1025,7 +1025,7 @@ void __sanitizer_cov_trace_pc(void) { blocks++; }
 static void work(void) {
     for (int i = 0; i < CHECKS; i++)
         for (int of_dtype = 0; of_dtype < 2; of_dtype++) {
-            const int64_t n = checks[i].power > 1 ? 192 : 16384;
+            const int64_t n = checks[i].power > 1 ? 192 : 8192;
             int64_t counted[2];
             for (int doubled = 0; doubled < 2; doubled++) {
                 blocks = 0;
