@@ -338,7 +338,7 @@ static int64_t weights(const tae_windows *s) {
 }
 
 /* Whether place (i, j) of small meets one of big for place (k, l) of the kernel, and which of its channel's. */
-static int meets(const tae_windows *s, int64_t i, int64_t j, int64_t k, int64_t l, int64_t *place) {
+static int meets_at(const tae_windows *s, int64_t i, int64_t j, int64_t k, int64_t l, int64_t *place) {
     const int64_t row = i * s->stride[0] + k * s->dilation[0] - s->before[0];
     const int64_t column = j * s->stride[1] + l * s->dilation[1] - s->before[1];
     *place = row * s->big[2] + column;
@@ -360,7 +360,7 @@ static void relate(const tae_windows *s, int to, double *small, double *big, dou
                         for (int64_t k = 0; k < s->kernel[0]; k++)
                             for (int64_t l = 0; l < s->kernel[1]; l++, w++) {
                                 int64_t place;
-                                if (!meets(s, i, j, k, l, &place)) continue;
+                                if (!meets_at(s, i, j, k, l, &place)) continue;
                                 double *b = big + (image * s->big[0] + o / out_group * in_group + c) * area + place;
                                 if (to == SMALL) *a += *b * *w;
                                 else if (to == BIG) *b += *a * *w;
@@ -452,7 +452,7 @@ static void check_max_pool(int64_t n) {
             double most = -INFINITY;
             int64_t won = 0, where = -1, place;
             for (int64_t k = 0; k < s.kernel[0] * s.kernel[1]; k++)
-                if (meets(&s, i, j, k / s.kernel[1], k % s.kernel[1], &place) && at(big, plane + place) > most)
+                if (meets_at(&s, i, j, k / s.kernel[1], k % s.kernel[1], &place) && at(big, plane + place) > most)
                     most = at(big, plane + place), won = k, where = plane + place;
             if (at(y, x) != most || at(alone, x) != most) complain("not the largest");
             if (winner[x] != won || same[x] != won) complain("not the place of the largest");
