@@ -380,6 +380,7 @@ static void check_conv2d(int64_t n) {
         void *y = out(smalls), *x = out(bigs), *dw = out(w);
         if (tae_windows_fit(TAE_CONV2D_WEIGHT, dtype, &s) != TAE_DONE) complain("sizes do not fit");
         const int64_t room = tae_conv2d_weight_room(&s);
+        for (int kind = TAE_CONV2D; kind <= TAE_CONV2D_WEIGHT; kind++) done(tae_windows_fit(kind, dtype, &s));
         done(tae_conv2d(dtype, &s, big, weight, to_small, activation, 0.3, y));
         done(tae_conv2d_transposed(dtype, &s, small, weight, to_big, activation, 0.3, x));
         done(tae_conv2d_weight(dtype, &s, big, small, dw, room ? out(room) : NULL));
@@ -420,6 +421,7 @@ static void check_pools(int64_t n) {
         const int64_t bigs = elements(&s, s.big), smalls = elements(&s, s.small);
         const void *big = in(bigs, -1, 1), *small = in(smalls, -1, 1);
         void *sum = out(smalls), *wide = out(bigs);
+        for (int kind = TAE_MAX_POOL; kind <= TAE_SPREAD; kind++) done(tae_windows_fit(kind, dtype, &s));
         done(tae_sum_pool(dtype, &s, big, divisor, sum));
         done(tae_spread(dtype, &s, small, divisor, wide));
         double *a = was(small, smalls), *b = was(big, bigs), *one = zeros(weights(&s));
