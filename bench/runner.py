@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -205,8 +206,6 @@ def in_turn(processes, control, title, rounds=30, seconds=0.05, limit=40, steps=
     usual = {process: np.median(process.call("turn", steps or 3)) for process in processes}
     steps = dict.fromkeys(processes, steps or int(np.clip(seconds * 1e6 / max(usual.values()), 2, 50)))
     steps[control] = int(np.clip(seconds * 1e6 / np.median(control.call("turn", 3)), 2, 50))
-    # The threads of a BLAS spin for some milliseconds after their last product: not into the next peer's time.
-    pause = 0.03 if any(process.threads > 1 for process in processes) else 0
     times = {process: [] for process in steps}
     began = time.perf_counter()
     for number in range(rounds):
@@ -214,10 +213,23 @@ def in_turn(processes, control, title, rounds=30, seconds=0.05, limit=40, steps=
             break
         progress(f"{title}: round {number + 1} of {rounds}")
         for process in random.sample(list(steps), len(steps)):  # nobody always follows the same neighbour
-            time.sleep(pause)
-            times[process] += process.call("turn", steps[process])
+            with alone(process, steps):
+                times[process] += process.call("turn", steps[process])
     progress("")
     return {process: tuple(np.percentile(values, (25, 50, 75))) for process, values in times.items()}
+
+
+@contextlib.contextmanager
+def alone(process, all_of_them):
+    """While process works, the others stand still: threads of a BLAS or of OpenMP spin on after their last product."""
+    others = [other for other in all_of_them if other is not process] if hasattr(signal, "SIGSTOP") else []
+    for other in others:
+        other.pipe.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for other in others:
+            other.pipe.send_signal(signal.SIGCONT)
 
 
 def progress(text):
