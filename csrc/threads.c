@@ -29,7 +29,8 @@
 
 enum {
     MOST_THREADS = 256,
-    SPIN = 50000,      /* nanoseconds: longer than what an eager program does between two kernels */
+    SPIN = 250000,     /* nanoseconds: longer than what Python does between two steps; a halted core wakes in about 50 us,
+                        * and one that has been asleep at every step would be late for half of it */
     WAKE = 100000,     /* nanoseconds of work for which a sleeping worker is woken, which takes some 10 to 50 us */
     PATIENCE = 4000,   /* looks at the last tasks before the caller offers its processor to whoever runs them */
 };
