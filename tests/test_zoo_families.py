@@ -67,6 +67,7 @@ def terms_of(model, X):
     (tinyae.RBMAutoencoder, {"code_activation": "relu"}),
     (tinyae.RBMAutoencoder, {"output_activation": "tanh"}),
     (tinyae.RBMAutoencoder, {"pretrain_lr": None}),
+    (tinyae.WalkbackAutoencoder, {"walkback": 0}),
     (tinyae.AnnealedVAE, {"schedule": "steps"}),
     (tinyae.AnnealedVAE, {"warmup": 0}),
     (tinyae.FreeBitsVAE, {"free_bits": -1}),
@@ -552,3 +553,50 @@ def test_the_log_likelihood_is_known_of_a_linear_decoder():
     np.testing.assert_array_equal(many, model.log_likelihood(X, n_samples=200, random_state=1))
     with pytest.raises(SettingError, match="n_samples"):
         model.log_likelihood(X, n_samples=0)
+
+
+# -- walkback -------------------------------------------------------------------------------------------------------
+
+
+def test_walkback_of_one_step_is_denoising_to_the_bit():
+    train, held = digits()
+    settings = {"loss": "bce", "corruption": "salt_and_pepper", "max_iter": 2, "random_state": 0}
+    one = tinyae.WalkbackAutoencoder(5, walkback=1, **settings).fit(train)
+    plain = tinyae.DenoisingAutoencoder(5, **settings).fit(train)
+    assert one.history_["loss"] == plain.history_["loss"]
+    np.testing.assert_array_equal(one.transform(held), plain.transform(held))
+    with no_grad():  # each place of the chain is compared with where it began
+        one.set_params(walkback=4).noise_.counter = 9
+        (walked,) = terms_of(one, held).values()
+        one.noise_.counter = 9
+        x, parts = held, []
+        for t in range(4):
+            if t:
+                x = one.draw(one.step(x)).data
+                assert set(np.unique(x)) == {0, 1}
+            a = one.decode(one.encode(one.corrupt(x)))
+            parts.append(nn.bce_with_logits(a, held, reduction="none").data.mean(axis=1))
+    np.testing.assert_allclose(walked, np.mean(parts, axis=0), rtol=1e-5)
+
+
+def test_chains_come_back():
+    """Eight steps on, nearer to where they began than a denoising one's; from noise, they end among the data."""
+    bits, held = ((part > 0.5).astype(np.float32) for part in digits())
+    distances, errors = [], []
+    for steps in (1, 4):
+        model = tinyae.WalkbackAutoencoder(
+            48, hidden=(96,), walkback=steps, noise=0.3, max_iter=40, lr=5e-3, random_state=0
+        ).fit(bits)
+        made = model.sample(60, random_state=1, steps=20)
+        np.testing.assert_array_equal(made, model.sample(60, random_state=1, steps=20))
+        errors.append(np.mean((model.walk(held, 8, random_state=0) - held) ** 2))
+        distances.append(np.linalg.norm((made > 0.5)[:, None] - bits, axis=2).min(axis=1).mean())
+    noise = np.random.default_rng(0).random((60, 64)) > 0.5
+    assert max(distances) < 0.5 * np.linalg.norm(noise[:, None] - bits, axis=2).min(axis=1).mean()
+    assert errors[1] < 0.9 * errors[0]
+    before = model.noise_
+    np.testing.assert_array_equal(model.walk(bits[:5], random_state=1), model.walk(bits[:5], 1, random_state=1))
+    assert model.noise_ is before
+    for call in (lambda: model.walk(bits, steps=0), lambda: model.sample(0)):
+        with pytest.raises(SettingError, match="Give a whole number of at least 1"):
+            call()

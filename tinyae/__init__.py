@@ -13,7 +13,7 @@ from .ae import (
     ZOO, AnnealedVAE, Autoencoder, BetaVAE, ContractiveAutoencoder, ConvolutionalAutoencoder, DeepAutoencoder,
     DenoisingAutoencoder, FreeBitsVAE, GRUAutoencoder, LSTMAutoencoder, LinearAutoencoder, Noise2NoiseAutoencoder,
     OneHotAutoencoder, RBMAutoencoder, SparseAutoencoder, SparseKLAutoencoder, StackedAutoencoder,
-    StackedDenoisingAutoencoder, TeacherForcedAutoencoder, TiedAutoencoder, VAE, load,
+    StackedDenoisingAutoencoder, TeacherForcedAutoencoder, TiedAutoencoder, VAE, WalkbackAutoencoder, load,
 )  # fmt: skip
 from .data import load_data
 from .engine import OPS, Op, grad, no_grad, op
@@ -51,6 +51,7 @@ __all__ = [
     "Tensor",
     "TiedAutoencoder",
     "VAE",
+    "WalkbackAutoencoder",
     "ZOO",
     "__version__",
     "ae",

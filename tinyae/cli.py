@@ -46,6 +46,7 @@ _HELP = {
     "pretrain_iter": "epochs of pretraining for every layer", "pretrain_lr": "its step size (default: --lr)",
     "schedule": "of the KL term's weight: linear, cyclical or constant", "warmup": "epochs in which it rises",
     "free_bits": "nats per component that cost nothing",
+    "walkback": "steps of the chain that are taught",
     "decay": "weight of the squared weights", "penalty": "weight of the further term of the loss",
     "reduction": "batch_mean, batch_sum or mean, of |z|", "rho": "how often a unit should be awake",
 }  # fmt: skip

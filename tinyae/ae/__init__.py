@@ -8,6 +8,7 @@ from .deep import DeepAutoencoder
 from .linear import LinearAutoencoder, TiedAutoencoder
 from .sparse import SparseAutoencoder, SparseKLAutoencoder
 from .denoising import DenoisingAutoencoder, Noise2NoiseAutoencoder
+from .walkback import WalkbackAutoencoder
 from .contractive import ContractiveAutoencoder
 from .convolutional import ConvolutionalAutoencoder
 from .recurrent import GRUAutoencoder, LSTMAutoencoder, TeacherForcedAutoencoder
@@ -37,6 +38,7 @@ __all__ = [
     "TeacherForcedAutoencoder",
     "TiedAutoencoder",
     "VAE",
+    "WalkbackAutoencoder",
     "ZOO",
     "load",
     "variant",
