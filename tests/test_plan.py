@@ -494,6 +494,11 @@ def test_a_declared_constant_is_taken():
         tinyae.constant(3.0)
 
 
+def test_a_numpy_number_is_a_number():
+    step = tinyae.compile(lambda x: ops.sum(x * np.float64(2.0) + np.sqrt(2.0)))
+    assert [step(X).item() for _ in range(3)] == pytest.approx([float((X * 2 + 2**0.5).sum())] * 3, rel=1e-5)
+
+
 def test_what_changes_from_call_to_call_is_found_out():
     weights = iter(range(10))
     step = tinyae.compile(lambda x: ops.mean(x * next(weights)))

@@ -86,8 +86,8 @@ class Recorder:
         known = self._values.get(id(array))
         if known is not None:
             return known
-        if value.__class__ in (float, int, bool):
-            return value
+        if array.__class__ in (float, int, bool):  # what the engine made of a NumPy number, too
+            return array
         if isinstance(value, Var):
             if id(value) in self._made:
                 raise PlanError(

@@ -27,15 +27,14 @@ class Chain:
 
     def grow(self, waiting, done):
         """Take in every instruction that can be; returns all that were."""
-        grown = True
+        there, grown = done | {*self.members, *self.sums}, True
         while grown and len(self.members) < _MOST_OPS:
             grown = False
-            here = {*self.members, *self.sums}
             for node in waiting:
-                if node in here or not node.after <= done | here or len(self.members) >= _MOST_OPS:
+                if node in there or not node.after <= there or len(self.members) >= _MOST_OPS:
                     continue
                 if self.take(node) or self.take_sum(node):
-                    here.add(node)
+                    there.add(node)
                     grown = True
         return [*self.members, *self.sums]
 
