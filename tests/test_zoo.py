@@ -279,7 +279,7 @@ def test_a_plan_learns_what_plain_steps_do(name, hidden, monkeypatch):
     monkeypatch.setattr(tinyae.plan, "compile", watched)
     train, held = digits()
     by_plan, plain = (make(name, hidden=hidden, compile=c).fit(train, validation_data=held) for c in (True, False))
-    assert stepped
+    assert bool(stepped) == (tinyae.kernels.info()["backend"] == "c"), "NumPy alone gains nothing by a plan"
     assert all(step.plans and not step.refused for step in stepped)
     for key, column in losses_of(plain).items():
         np.testing.assert_allclose(by_plan.history_[key], column, rtol=1e-4, err_msg=key)

@@ -72,7 +72,8 @@ def train(
     progress : Progress, optional
         Shown per batch and per epoch.
     compile : bool
-        Run repeated steps as a plan (`tinyae.compile`), whole slices of an epoch in C; what cannot be, runs as ever.
+        Run repeated steps as a plan (`tinyae.compile`), whole slices of an epoch in C; what cannot be, and everything
+        on NumPy alone, runs as ever.
 
     Raises DivergedError when a loss is not finite. After that, and after Ctrl-C, the module holds the best state so far
     (Ctrl-C in the first epoch leaves what was learned of it); the history is the exception's ``history``, the snapshot
@@ -81,7 +82,7 @@ def train(
     kernels.say_why_once()
     history, best = [], Snapshot(module)
     step = _stepper(objective, optimizer)
-    if compile:
+    if compile and kernels.info()["backend"] == "c":  # NumPy would gain nothing, and hold more
         step = plan.compile(step, after=PATIENT, fallback=True)
     try:
         for epoch in range(1, epochs + 1):

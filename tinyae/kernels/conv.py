@@ -113,6 +113,8 @@ def _of_one_dtype(*arrays):
 def _convolve(run, windows_of_shapes, to, x, weight, bias, settings):
     """One of the two directions; to: where the windows have the result's side."""
     code = _of_one_dtype(x, weight) if bias is None else _of_one_dtype(x, weight, bias)
+    if "bias" in settings:  # an array by keyword: the definition says that it goes by position
+        return None
     if code is None or (windows := windows_of_shapes(x.shape, weight.shape, **settings)) is None:
         return None
     if bias is not None and bias.shape != windows[to][:1]:
