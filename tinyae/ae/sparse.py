@@ -1,5 +1,7 @@
 """Sparse codes: of many units only a few may be awake at a time."""
 
+import warnings
+
 from .. import nn, ops
 from ..engine import no_grad
 from ..errors import SettingError
@@ -36,6 +38,16 @@ class SparseAutoencoder(Autoencoder):
         """penalty * |z| of every row."""
         factor = {"batch_mean": 1.0, "batch_sum": float(self.batch_size), "mean": 1.0 / self.n_components_}
         return {"activity": self.penalty * factor[self.reduction] * ops.sum(ops.abs(z), axis=1)}
+
+    def _remember(self, history, best):
+        super()._remember(history, best)
+        if self.penalty and history[-1].get("activity") == 0:
+            warnings.warn(
+                f"{type(self).__name__}.fit: all units are dead: after {len(history)} epochs every code is 0, and every "
+                f"row gets the same reconstruction. Lower penalty ({self.penalty:g}), or take reduction='mean'.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
 
     def _check_settings(self):
         super()._check_settings()

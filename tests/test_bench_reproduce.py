@@ -1,0 +1,113 @@
+"""The reproduction's command and its table: bounds, what is stored and what counts, what is refused. Nothing of the
+recipes is trained here but a small one of a test's own.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from test_bench import BENCH, bench, root  # noqa: F401  a copy of bench/ beside a folder named tinyae
+
+pytestmark = pytest.mark.skipif(not BENCH.is_dir(), reason="bench/ is not beside tests/")
+
+TOY = '''
+"""A row that takes a second."""
+
+from . import Check, Fit, Recipe
+
+
+def last_loss(run, name):
+    """The loss of the last epoch."""
+    return run.models[name].history_["loss"][-1]
+
+
+RECIPES = [
+    Recipe("R99", "toy", "nobody", {"toy": Fit("vanilla", {"max_iter": 2}, rows=300, quick={"max_iter": 1})},
+           (Check("loss", last_loss, ("toy",), ".07", high=BOUND, quick=(None, 0.5)),), data="digits", seeds=2)
+]
+'''
+
+
+CHECK = """
+from bench.recipes import by_id
+
+recipes = by_id()
+assert len({recipe.digest() for recipe in recipes.values()}) == len(recipes)
+for recipe in recipes.values():
+    assert recipe.checks and len({check.name for check in recipe.checks}) == len(recipe.checks), recipe.id
+    for check in recipe.checks:
+        for quick in (False, True):
+            low, high = check.bounds(quick)
+            assert (low, high) != (None, None), (recipe.id, check.name, quick)
+            assert not check.passes(float("nan"), quick)
+            assert low is None or check.passes(low, quick) and not check.passes(low - 1, quick)
+            assert high is None or check.passes(high, quick) and not check.passes(high + 1, quick)
+print(len(recipes))
+"""
+
+
+@pytest.fixture
+def with_toy(root):
+    (root / "bench" / "results" / "reproduce.json").unlink(missing_ok=True)
+
+    def write(bound=1.0):
+        (root / "bench" / "recipes" / "toy.py").write_text(TOY.replace("BOUND", repr(bound)))
+        return root
+
+    return write
+
+
+def stored(root):
+    return json.loads((root / "bench" / "results" / "reproduce.json").read_text())["rows"]
+
+
+def test_a_row_is_trained_stored_and_taken_up_again(root, with_toy):
+    done = bench(with_toy(), "reproduce", "r99", "--seeds", 1)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 rows pass" in done.stdout and ".07" in done.stdout and "<= 1" in done.stdout
+    (row,) = stored(root)
+    assert (row["id"], row["seed"]) == ("R99", 0) and 0 < row["values"]["loss"] < 0.2 and row["seconds"] > 0
+    again = bench(with_toy(), "reproduce", "R99", "--seeds", 2)  # only the second seed is new
+    first, second = stored(root)
+    assert again.returncode == 0 and first == row and second["seed"] == 1
+    assert second["values"] != row["values"]
+    mean = (first["values"]["loss"] + second["values"]["loss"]) / 2
+    assert f"{mean:.4g} +- " in again.stdout
+
+
+def test_a_bound_that_is_missed_fails_the_row(with_toy):
+    done = bench(with_toy(bound=1e-6), "reproduce", "R99", "--seeds", 1)
+    assert done.returncode == 1 and "FAIL" in done.stdout and "0 of 1 rows pass" in done.stdout
+
+
+def test_a_changed_recipe_is_trained_again_and_quick_stores_nothing(root, with_toy):
+    bench(with_toy(), "reproduce", "R99", "--seeds", 1)
+    (before,) = stored(root)
+    quick = bench(with_toy(), "reproduce", "R99", "--quick")
+    assert quick.returncode == 0 and "<= 0.5" in quick.stdout and stored(root) == [before]
+    bench(with_toy(bound=2.0), "reproduce", "R99", "--seeds", 1)
+    (after,) = stored(root)
+    assert after["recipe"] != before["recipe"] and after["values"] == before["values"]
+
+
+def test_what_is_refused(root):
+    done = bench(root, "reproduce", "R3", "R77")
+    assert done.returncode == 2 and "there is no row R77" in done.stderr and "R3" in done.stderr
+    (root / "bench" / "results").mkdir(exist_ok=True)
+    (root / "bench" / "results" / "reproduce.json").write_text("[]")
+    done = bench(root, "reproduce", "R3")
+    assert done.returncode == 2 and "is not what this command wrote" in done.stderr
+
+
+def test_without_the_data_it_says_how_to_get_it(root, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    done = bench(root, "reproduce", "R3", "--quick")
+    assert done.returncode == 1 and "tinyae data" in done.stdout + done.stderr
+
+
+def test_every_check_has_bounds_that_could_fail_it(root):
+    (root / "check.py").write_text(CHECK)
+    done = subprocess.run([sys.executable, "check.py"], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 20
