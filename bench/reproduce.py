@@ -44,8 +44,8 @@ def options(parser):
     """The command line."""
     parser.add_argument("rows", nargs="*", metavar="ROW", help="R3 R4 ...; all, if none is named")
     parser.add_argument("--quick", action="store_true", help="every row in seconds, with bounds of its own")
-    parser.add_argument("--seeds", type=int, choices=range(1, 101), metavar="N", help="per row (default: the recipe's)")
-    parser.add_argument("--json", type=runner.writable, metavar="FILE", help="where results are kept and taken up again")
+    parser.add_argument("--seeds", type=int, choices=range(1, 101), metavar="N", help="of a row (default: its own)")
+    parser.add_argument("--json", type=runner.writable, metavar="FILE", help="where results are kept, and sought")
     parser.add_argument("--list", action="store_true", help="print the recipes and end")
 
 

@@ -7,8 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from test_bench import BENCH, bench, root  # noqa: F401  a copy of bench/ beside a folder named tinyae
+import test_bench
 
+BENCH, bench, root = test_bench.BENCH, test_bench.bench, test_bench.root
 pytestmark = pytest.mark.skipif(not BENCH.is_dir(), reason="bench/ is not beside tests/")
 
 TOY = '''
@@ -67,7 +68,7 @@ def test_a_row_is_trained_stored_and_taken_up_again(root, with_toy):
     assert done.returncode == 0, done.stderr
     assert "1 of 1 rows pass" in done.stdout and ".07" in done.stdout and "<= 1" in done.stdout
     (row,) = stored(root)
-    assert (row["id"], row["seed"]) == ("R99", 0) and 0 < row["values"]["loss"] < 0.2 and row["seconds"] > 0
+    assert (row["id"], row["seed"]) == ("R99", 0) and 0 < row["values"]["loss"] < 0.3 and row["seconds"] > 0
     again = bench(with_toy(), "reproduce", "R99", "--seeds", 2)  # only the second seed is new
     first, second = stored(root)
     assert again.returncode == 0 and first == row and second["seed"] == 1

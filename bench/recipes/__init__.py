@@ -100,7 +100,7 @@ class Recipe:
 
 
 class Run:
-    """A recipe at work: ``data``, and ``models[name]`` as trained with this seed; ``warned[name]``, what was said then."""
+    """A recipe at work: ``data``, ``models[name]`` as trained with this seed, ``warned[name]``: what was said then."""
 
     def __init__(self, recipe, seed, quick):
         from tinyae.data import load_data

@@ -43,8 +43,8 @@ class SparseAutoencoder(Autoencoder):
         super()._remember(history, best)
         if self.penalty and history[-1].get("activity") == 0:
             warnings.warn(
-                f"{type(self).__name__}.fit: all units are dead: after {len(history)} epochs every code is 0, and every "
-                f"row gets the same reconstruction. Lower penalty ({self.penalty:g}), or take reduction='mean'.",
+                f"{type(self).__name__}.fit: all units are dead: after {len(history)} epochs every code is 0 and "
+                f"every row's reconstruction the same. Lower penalty ({self.penalty:g}), or take reduction='mean'.",
                 RuntimeWarning,
                 stacklevel=4,
             )
