@@ -7,6 +7,8 @@ and read anew at every run. Anything else would be frozen into the plan without 
 Ring 4. Must not know how a program is run.
 """
 
+from weakref import WeakValueDictionary
+
 import numpy as np
 
 from ..engine import OPS, Var, _wrap
@@ -18,7 +20,7 @@ from .program import Assign, Cell, Instruction, Program, Update, Value, Vjp
 __all__ = ["Recorder", "constant"]
 
 _NOISE = ("bernoulli", "normal", "uniform")
-_declared = {}  # id: array, of `constant`
+_declared = WeakValueDictionary()  # id: array, of `constant`
 
 
 def constant(array):
@@ -76,7 +78,8 @@ class Recorder:
 
     def constant(self, array):
         """An array that the engine itself made, and that is the same in every run."""
-        self._values.get(id(array)) or self._new(array, constant=array)
+        if id(array) not in self._values:
+            self._new(array, constant=array)
 
     def made(self, tensor):
         """A Tensor is made of an array inside the step."""
@@ -121,6 +124,12 @@ class Recorder:
         """The present version of a leaf that lives outside."""
         known = self._values.get(id(var._data))
         if known is None:
+            if not var._data.flags.c_contiguous:
+                raise PlanError(
+                    f"compile: at {at(here(3))} a tensor of shape {var.shape} that lives outside of the step has strides, "
+                    "as a transpose has: a plan needs memory in one piece. Make it of a copy, outside: "
+                    "tinyae.Tensor(np.ascontiguousarray(t.data))."
+                )
             cell = Cell(var, name or f"{type(var).__name__.lower()}{len(self.cells)}")
             self.cells.append(cell)
             known = self._new(var._data, cell=cell)

@@ -86,7 +86,7 @@ class Compiled:
         self._latest = None
 
     def __call__(self, *arrays, **settings):
-        arrays = [a._data if isinstance(a, Var) else np.asarray(a) for a in arrays]
+        arrays = [_array(a) for a in arrays]
         key = (*[(a.shape, a.dtype) for a in arrays], *sorted(settings.items()))
         plan = self._find(key)
         if plan is not None and plan.agreed:
@@ -305,11 +305,10 @@ class Plan:
         if len(expected) != len(values):
             raise PlanError(f"compile: the step returned {len(values)} values, and then {len(expected)}. {advice}")
         for i, (a, b) in enumerate(zip(expected, values)):
-            _agree(f"value {i} that the step returns", a, b, LOSS, np.max(np.abs(a), initial=0.0), advice)
+            _agree(f"value {i} that the step returns", a, b, LOSS, _largest(a), advice)
         largest, rounding = {}, set()
         for (optimizer, _, name), a in after[1].items():
-            size = float(np.max(np.abs(a), initial=0))
-            largest[optimizer, name] = max(largest.get((optimizer, name), 0.0), size)
+            largest[optimizer, name] = max(largest.get((optimizer, name), 0.0), _largest(a))
         for (optimizer, p, name), a in after[1].items():
             scale = largest[optimizer, name]
             _agree(f"{name} of a parameter of shape {p.shape}", a, now[1][optimizer, p, name], STATE, scale, advice)
@@ -318,13 +317,19 @@ class Plan:
         trained = {p for optimizer in self.updates for p in optimizer.parameters}
         for cell, start, a, b in zip(self.program.cells, before[0], after[0], now[0]):
             if cell.var not in trained:
-                _agree(cell.name, a, b, STATE, np.max(np.abs(a), initial=0), advice)
+                _agree(cell.name, a, b, STATE, _largest(a), advice)
             elif cell.var not in rounding:
-                way, off = (float(np.linalg.norm((a - o).ravel())) for o in (start, b))
-                if not off <= MOVED * way + 1e-6 * float(np.linalg.norm(a.ravel())) and np.isfinite(off):
-                    raise PlanError(f"compile: {cell.name}, {a.shape}, ends {off / way:.2g} of its way off. {advice}")
+                finite = np.isfinite(a)  # where the step itself diverges, no two roundings agree
+                way, off = (float(np.linalg.norm(a[finite] - o[finite])) for o in (start, b))
+                if not off <= MOVED * way + 1e-6 * float(np.linalg.norm(a[finite])):
+                    raise PlanError(f"compile: {cell.name}, {a.shape}, went {way:.2g} and ends {off:.2g} off. {advice}")
         if after[2] != now[2]:
             raise PlanError(f"compile: the step draws other noise than before. {advice}")
+
+
+def _largest(a):
+    """The largest magnitude of what is finite in a."""
+    return float(np.max(np.abs(a), initial=0, where=np.isfinite(a)))
 
 
 def _agree(what, a, b, tolerance, scale, advice):
@@ -342,6 +347,12 @@ def _plain(attributes):
             yield name, value
         elif isinstance(value, tuple) and all(isinstance(v, (bool, int, float, str, type(None))) for v in value):
             yield name, value
+
+
+def _array(value):
+    """An argument of the step as an array in this machine's order of bytes."""
+    a = value._data if isinstance(value, Var) else np.asarray(value)
+    return a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("="))
 
 
 def _tensors(arrays):
