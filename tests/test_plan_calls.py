@@ -1,6 +1,8 @@
 """tinyae/plan: what a compiled step is given, call by call, and what must be noticed between two calls."""
 
 import gc
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -43,10 +45,9 @@ def test_arrays_of_any_layout_are_the_same_batch(backend):
     """The other order of bytes, strides, an odd address: what is computed are the values."""
     odd = np.zeros(X.nbytes + 1, np.uint8)[1:].view(X.dtype).reshape(X.shape)
     odd[...] = X
-    given = [X, X.astype(">f4"), np.asfortranarray(X), odd, X.copy(), tinyae.Tensor(X), X[::-1][::-1], X.tolist()]
-    (_, _, step, _), (net, _, _, compiled) = trainer(), trainer(backend=backend)
+    given = [X, X.astype(">f4"), np.asfortranarray(X), odd, X.copy(), tinyae.Tensor(X), X[::-1][::-1]]
+    (_, _, step, _), (_, _, _, compiled) = trainer(), trainer(backend=backend)
     for x in (X, X, X, *given):
-        x = np.array(x, np.float32) if isinstance(x, list) else x
         assert compiled(x).item() == pytest.approx(step(tinyae.Tensor(X)).item(), rel=1e-5)
     assert len(compiled.plans) == 1
 
@@ -117,3 +118,154 @@ def test_what_is_declared_is_not_kept():
     del table
     gc.collect()
     assert len(capture._declared) == before
+
+
+# -- between two calls ----------------------------------------------------------------------------------------------
+
+CHANGES = {
+    "lr": lambda net, optimizer: setattr(optimizer, "lr", 0.1),
+    "lr of a group": lambda net, optimizer: optimizer.param_groups[0].update(lr=0.2),
+    "a setting": lambda net, optimizer: setattr(optimizer, "weight_decay", 0.5),
+    "a parameter's array": lambda net, optimizer: setattr(net[0].weight, "_data", net[0].weight.data * 0.5),
+    "its values": lambda net, optimizer: net[0].weight._data.__imul__(0.5),
+    "frozen": lambda net, optimizer: net[0].weight.requires_grad_(False),
+    "loaded": lambda net, optimizer: optimizer.load_state_dict(optimizer.state_dict()),
+    "forgotten": lambda net, optimizer: optimizer.state.clear(),
+    "the count of steps": lambda net, optimizer: [state.update(step=50) for state in optimizer.state.values()],
+    "an attribute": lambda net, optimizer: setattr(net, "mark", 1),
+    "the mode": lambda net, optimizer: net.eval(),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changes_between_two_calls_is_noticed(change, backend):
+    """The compiled step goes on as the plain one does, and twice back and forth finds what was there."""
+    (net, optimizer, step, _), (other, others, _, compiled) = trainer(), trainer(backend=backend)
+    for k in range(10):
+        if k == 5:
+            CHANGES[change](net, optimizer)
+            CHANGES[change](other, others)
+        expected = step(tinyae.Tensor(X)).item()
+        if change != "frozen" or k < 5:  # its gradient of earlier is another matter
+            assert compiled(X).item() == pytest.approx(expected, rel=1e-5), k
+        else:
+            compiled(X)
+    np.testing.assert_allclose(weights(other), weights(net), rtol=1e-4, atol=1e-6)
+    (plans,) = compiled.plans.values()
+    live = ("lr", "lr of a group", "its values", "the count of steps")
+    assert len(plans) == (1 if change in live else 2)
+
+
+def test_other_arguments_are_another_plan():
+    step = tinyae.compile(lambda x, times=1: x * times)
+    arrays, keywords = (X, X[:3], X.astype(np.float64), X.T), ({}, {"times": 2}, {"times": 3})
+    calls = [(x, settings) for x in arrays for settings in keywords]
+    for x, settings in (*calls * 3, *[(x, settings) for settings in keywords for x in arrays]):
+        y = step(x, **settings)
+        np.testing.assert_allclose(y.data, x * settings.get("times", 1), rtol=1e-6)
+        assert y.dtype == x.dtype
+    assert len(step.plans) == 12
+
+
+class Noisy(nn.Module):
+    def __init__(self):
+        self.layer, self.noise = nn.Linear(6, 6, generator=2), tinyae.Generator(3)
+
+    def forward(self, x):
+        return self.layer(x + ops.normal(x, generator=self.noise))
+
+
+def noisy(backend):
+    """(a step that draws noise and counts its steps, its plan, its net)"""
+    net = Noisy()
+    optimizer = optim.Adam(net.parameters(), lr=0.1)
+
+    def step(x):
+        optimizer.zero_grad()
+        loss = nn.mse(net(x), x)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    compiled = tinyae.compile(step, backend=backend)
+    for _ in range(3):
+        compiled(X)
+    ((plan,),) = compiled.plans.values()
+    return compiled, plan, net, optimizer
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_interrupted_run_leaves_no_trace_in_c(backend):
+    """What C counts itself, steps and noise, is taken from Python anew: put back the state, and all is as before."""
+    compiled, plan, net, _ = noisy(backend)
+    reference, _, other, _ = noisy(backend)
+    for name in ("run", *["epoch"] * (backend == "c")):
+        before, code = plan._state(), plan.machine.code
+        original = getattr(code, name)
+
+        def interrupted(*args, original=original):
+            original(*args)
+            raise KeyboardInterrupt
+
+        setattr(code, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            if name == "run":
+                compiled(X)
+            else:
+                list(compiled.over(tinyae.data.batches(np.tile(X, (3, 1)), len(X))))
+        delattr(code, name)
+        plan._restore(before)
+        for _ in range(2):
+            assert compiled(X).item() == reference(X).item()
+        np.testing.assert_array_equal(weights(net), weights(other))
+        assert net.noise.counter == other.noise.counter
+
+
+def test_an_interrupted_comparison_is_one_step_as_ever(monkeypatch):
+    (net, _, step, _), (other, _, _, compiled) = trainer(), trainer()
+    compiled(X)
+    ((plan,),) = compiled.plans.values()
+    monkeypatch.setattr(plan, "run", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        compiled(X)
+    for _ in range(2):
+        step(tinyae.Tensor(X))
+    np.testing.assert_allclose(weights(other), weights(net), rtol=1e-5, atol=1e-7)
+    assert not plan.agreed
+
+
+@pytest.mark.parametrize("backend, what", [(backend, what) for backend in BACKENDS for what in (
+    "run", "profile", *["epoch"] * (backend == "c"))])  # fmt: skip
+def test_threads_take_turns_with_a_plan(what, backend, capsys):
+    compiled, plan, net, optimizer = noisy(backend)
+    code, name = plan.machine.code, "epoch" if what == "epoch" else "run"
+    original, inside, crowds, start = getattr(code, name), [], [], threading.Barrier(2)
+
+    def watched(*args):
+        inside.append(1)
+        crowds.append(len(inside))
+        time.sleep(0.002)
+        original(*args)
+        inside.pop()
+
+    setattr(code, name, watched)
+    calls = {
+        "run": lambda: [compiled(X) for _ in range(4)],
+        "epoch": lambda: list(compiled.over(tinyae.data.batches(np.tile(X, (4, 1)), len(X)))),
+        "profile": lambda: compiled.profile(1),
+    }[what]
+
+    def work():
+        start.wait()
+        calls()
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert set(crowds) == {1}
+    if what != "profile":
+        assert {state["step"] for state in optimizer.state.values()} == {3 + 2 * 4}
+        assert net.noise.counter == (3 + 2 * 4)

@@ -21,6 +21,7 @@ from .arrays import DENSE, address, dtype_code
 from .library import ffi, lib, reported
 
 NOWHERE = (-1, 0)
+NULL = ffi.NULL if ffi else None
 CELLS = {"rnn": 0, "lstm": 1, "gru": 2}
 NOISE = {"uniform": 0, "normal": 1, "bernoulli": 2}
 if lib is not None:
@@ -253,13 +254,14 @@ class Program:
         if lib is None:
             raise BackendError("Program: the backend is NumPy, and a Program is run by C.")
         self._kept, self._lock = [], threading.Lock()
-        self._inputs = {number for number, (kind, *_) in enumerate(buffers) if kind == "input"}
         memory = np.zeros(arena_bytes + 64, np.uint8)
         start = -memory.ctypes.data % 64
         self._arena = memory[start : start + arena_bytes]
         self._buffers, self._kinds = list(buffers), [kind for kind, _ in instructions]
         self._memory = ffi.new("tae_buffer[]", max(len(self._buffers), 1))
         self._addresses = [self._place_buffer(number) for number in range(len(self._buffers))]
+        self._inputs = [(number, ffi.addressof(self._memory, number), rest[0])
+                        for number, (kind, *rest) in enumerate(buffers) if kind == "input"]  # fmt: skip
         self._instructions = ffi.new("tae_instruction[]", max(len(instructions), 1))
         for number, (kind, settings) in enumerate(instructions):
             encode, member = KINDS[kind]
@@ -319,34 +321,44 @@ class Program:
     def _bring(self, inputs):
         """Gives the input buffers their addresses; what must stay alive meanwhile."""
         alive = []
-        if missing := self._inputs - inputs.keys():
+        if len(inputs) != len(self._inputs):
+            self._refuse(inputs)
+        for number, buffer, size in self._inputs:
+            x = inputs.get(number)
+            if x is None or x.nbytes != size:
+                self._refuse(inputs)
+            if x.flags.num & DENSE != DENSE:
+                x = np.array(x, order="C")
+            buffer.memory = memory = address(x)
+            alive.append(memory)
+        return alive
+
+    def _refuse(self, inputs):
+        if missing := {number for number, *_ in self._inputs} - inputs.keys():
             raise BackendError(f"Program: the inputs {sorted(missing)} have not been brought.")
         for number, x in inputs.items():
-            if self._buffers[number][0] != "input" or x.nbytes != self._buffers[number][1]:
+            if self._buffers[number] != ("input", x.nbytes):
                 raise BackendError(
                     f"Program: buffer {number} is {self._buffers[number]}; it cannot be brought as an array of shape "
                     f"{x.shape} and dtype {x.dtype}."
                 )
-            if x.flags.num & DENSE != DENSE:
-                x = np.array(x, order="C")
-            alive.append(address(x))
-            self._memory[number].memory = alive[-1]
-        return alive
 
     def run(self, inputs, first=0, last=None):
         """Run instructions[first:last] once. inputs: {buffer number: array}, all of them."""
         with self._lock:
             alive = self._bring(inputs)
             try:
-                self._said(lib.tae_plan_run(self._plan, first, self._plan.instructions if last is None else last))
+                bad = lib.tae_plan_run(self._plan, first, len(self._kinds) if last is None else last)
             finally:
                 self._forget()
             del alive
+        if bad >= 0:
+            self._said(bad)
 
     def _forget(self):
         """An address must not outlive its array."""
-        for number in self._inputs:
-            self._memory[number].memory = ffi.NULL
+        for _, buffer, _ in self._inputs:
+            buffer.memory = NULL
 
     def _said(self, bad):
         if 0 <= bad < len(self._kinds):
@@ -386,8 +398,8 @@ class Program:
                         else f"Program.epoch: the loss at {losses[what - len(feeds)][0]} is not in its buffer."
                     )
             finally:
-                for number in self._inputs:
-                    self._memory[number].writeable = 0
+                for _, buffer, _ in self._inputs:
+                    buffer.writeable = 0
                 self._forget()
 
     def _feed(self, steps, alive, number, data, index, scale=1.0):

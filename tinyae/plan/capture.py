@@ -126,8 +126,8 @@ class Recorder:
         if known is None:
             if not var._data.flags.c_contiguous:
                 raise PlanError(
-                    f"compile: at {at(here(3))} a tensor of shape {var.shape} that lives outside of the step has strides, "
-                    "as a transpose has: a plan needs memory in one piece. Make it of a copy, outside: "
+                    f"compile: at {at(here(3))} a tensor of shape {var.shape} that lives outside of the step has "
+                    "strides, as a transpose has: a plan needs memory in one piece. Make it of a copy, outside: "
                     "tinyae.Tensor(np.ascontiguousarray(t.data))."
                 )
             cell = Cell(var, name or f"{type(var).__name__.lower()}{len(self.cells)}")

@@ -23,12 +23,12 @@ import math
 import numpy as np
 
 from ..engine import Op
-from ..optim.rules import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
 from .chains import Chain
 from .layers import Layers
 from .memory import Ref, Root, arrange
 from .passes import PASSES, is_noise
 from .program import Assign, Update, Value, Vjp
+from .rules import RULES, rule_of
 
 __all__ = ["Item", "Lowered", "lower"]
 
@@ -540,7 +540,7 @@ class _Lowering(Layers):
     def _updates(self, node, waiting, done):
         """The node's update, and with it those of the same group that could run too."""
         op = node.instruction.op
-        rule = _rule(op.optimizer, op.group)
+        rule = rule_of(op.optimizer, op.group)
         if rule is None or not self._floats(node.instruction):
             self._emit(node)
             return [node]
@@ -555,12 +555,12 @@ class _Lowering(Layers):
         for n in members:
             p, g = (self.ref(v) for v in n.instruction.operands)
             g = self.dense(g)
-            slots = [op.optimizer.state[n.instruction.op.parameter][name] for name in rule[1]]
+            slots = [op.optimizer.state[n.instruction.op.parameter][name] for name in RULES[rule].kept(op.group)]
             slots = [Ref.whole(self.root("array", s.dtype, s.size, array=s), s.shape) for s in slots]
             tensors.append((p.size, p, g, *slots))
             reads += [p, g, *slots]
             writes += [p, *slots]
-        self.add("update", reads, writes, rule=rule[0], dtype=node.result.dtype, tensors=tensors,
+        self.add("update", reads, writes, rule=rule, dtype=node.result.dtype, tensors=tensors,
                  optimizer=op.optimizer, group=op.group,
                  parameters=[n.instruction.op.parameter for n in members])  # fmt: skip
         return members
@@ -634,22 +634,3 @@ def _is_large_update(instruction):
 
 def _steps(update):
     return update.optimizer.state[update.parameter].get("step", 0)
-
-
-def _rule(optimizer, group):
-    """(the rule's name in C, the names of what it keeps), or None."""
-    if group.get("maximize"):
-        return None
-    if type(optimizer) in (Adam, AdamW) and not group["amsgrad"]:
-        return "adam", ("m", "v")
-    if type(optimizer) is SGD and not group["dampening"]:
-        return "sgd", ("velocity",) if group["momentum"] else ()
-    if type(optimizer) is RMSprop:
-        centered, momentum = group["centered"], group["momentum"]
-        kept = ("v", *["m"] * bool(centered), *["velocity"] * bool(momentum))
-        return "centered_rmsprop" if centered else "rmsprop", kept
-    if type(optimizer) is Adagrad:
-        return "adagrad", ("v",)
-    if type(optimizer) is Adadelta:
-        return "adadelta", ("v", "u")
-    return None

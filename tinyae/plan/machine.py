@@ -5,6 +5,7 @@ Between two runs Python does only what may have changed: the addresses of the in
 Ring 4. Must not know what ops mean. Read after lower.py; csrc/plan.c is the other side.
 """
 
+import threading
 import time
 
 import numpy as np
@@ -15,6 +16,7 @@ from .compute import compute
 from .lower import lower
 from .memory import Ref
 from .reference import Reference
+from .rules import RULES
 
 __all__ = ["Machine"]
 
@@ -22,8 +24,24 @@ _CODES = {np.dtype(np.float32): 0, np.dtype(np.float64): 1, np.dtype(np.uint8): 
           np.dtype(np.int64): 4}  # fmt: skip
 
 
+class _Update:
+    """An optimizer's instruction, and what C was last told of it."""
+
+    __slots__ = ("counted", "group", "number", "optimizer", "rule", "step", "told")
+
+    def __init__(self, number, item):
+        self.number, self.told, self.step = number, None, 0
+        self.optimizer, self.group, self.rule = (item.fields[name] for name in ("optimizer", "group", "rule"))
+        counts = "step" in self.optimizer.slots
+        self.counted = [self.optimizer.state[p] for p in item.fields["parameters"]] if counts else []
+
+    def numbers(self):
+        """The rule's settings as they are now."""
+        return RULES[self.rule].numbers(self.optimizer, self.group)
+
+
 class Machine:
-    """A program ready to run: ``run(inputs)`` is one step."""
+    """A program ready to run: ``run(inputs)`` is one step. Calls from several threads wait for each other."""
 
     def __init__(self, program, precision, backend):
         self.program, self.backend = program, backend
@@ -34,7 +52,7 @@ class Machine:
         self.lowered = lowered = lower(program, unary, precision)
         self.numbers = {root: n for n, root in enumerate(lowered.roots)}
         instructions, self.segments = [], []
-        self.noise, self.updates = [], []  # (number of the instruction, item)
+        self.noise, self.updates = [], []  # (number of the instruction, item), and _Update
         for item in lowered.items:
             if item.kind == "host":
                 self.segments.append(item)
@@ -45,16 +63,17 @@ class Machine:
             if item.kind == "noise":
                 self.noise.append((len(instructions), item))
             if item.kind == "update":
-                self.updates.append((len(instructions), item))
+                self.updates.append(_Update(len(instructions), item))
             instructions.append((item.kind, self._encode(item)))
-        self.inputs = [(n, root) for root, n in self.numbers.items() if root.kind == "input"]
+        self.inputs = [(n, root.input) for root, n in self.numbers.items() if root.kind == "input"]
         if backend == "c":
             from ..kernels.plan import Program as Executor
         else:
             Executor = Reference
         self.code = Executor([self._buffer(root) for root in lowered.roots], instructions, lowered.arena)
         self.expected = {generator: None for generator in program.generators}
-        self.settings = [None] * len(self.updates)
+        self.known = False  # whether C knows what Python does
+        self.lock = threading.Lock()
         self.outputs = []  # views made once, where they can be
         for ref, value in zip(lowered.outputs, program.outputs):
             fixed = ref.root.kind != "input" and ref.root.dtype == value.dtype
@@ -94,7 +113,8 @@ class Machine:
                        "counter_step": self.program.generators[item.fields["generator"]]}  # fmt: skip
             fields.pop("draw")
         if item.kind == "update":
-            fields |= {"numbers": _numbers(item), "step": 0}
+            rule, optimizer, group = (item.fields[name] for name in ("rule", "optimizer", "group"))
+            fields |= {"numbers": RULES[rule].numbers(optimizer, group), "step": 0}
         return fields
 
     def _place(self, kind, name, ref):
@@ -111,25 +131,27 @@ class Machine:
 
     def run(self, arrays):
         """One step; returns the outputs as new arrays."""
-        starts = self._prepare()
-        arrays = [a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in arrays]
-        inputs = {n: arrays[root.input] for n, root in self.inputs}
-        for segment in self.segments:
-            if segment.__class__ is list:
-                self.code.run(inputs, *segment)
-            else:
-                self._on_host(segment, arrays, starts)
-        self._finish(starts, 1)
-        return [self.array(*view, arrays).copy() if view.__class__ is tuple else view.copy() for view in self.outputs]
+        with self.lock:
+            starts = self._prepare()
+            inputs = {n: arrays[k] for n, k in self.inputs}
+            for segment in self.segments:
+                if segment.__class__ is list:
+                    self.code.run(inputs, *segment)
+                else:
+                    self._on_host(segment, arrays, starts)
+            self._finish(starts, 1)
+            return [out.copy() if out.__class__ is np.ndarray else self.array(*out, arrays).copy()
+                    for out in self.outputs]  # fmt: skip
 
     def epoch(self, steps, sources, index):
         """So many steps in one call of C, each on the next rows of index; returns the outputs, (steps,) each."""
-        starts = self._prepare()
-        feeds = [(n, sources[root.input][0], index, 1.0 / sources[root.input][1]) for n, root in self.inputs]
+        feeds = [(n, sources[k][0], index, 1.0 / sources[k][1]) for n, k in self.inputs]
         losses = [np.zeros(steps) for _ in self.lowered.outputs]
         places = [(self.numbers[ref.root], ref.offset) for ref in self.lowered.outputs]
-        self.code.epoch(steps, feeds, list(zip(places, losses)))
-        self._finish(starts, steps)
+        with self.lock:
+            starts = self._prepare()
+            self.code.epoch(steps, feeds, list(zip(places, losses)))
+            self._finish(starts, steps)
         return losses
 
     def takes(self, sources):
@@ -145,38 +167,42 @@ class Machine:
 
     def profile(self, arrays, repeats):
         """Seconds per item of the lowered program: medians, each run alone, which changes the state as a step does."""
-        clock, starts = time.perf_counter, self._prepare()
-        arrays = [np.ascontiguousarray(a) for a in arrays]
-        inputs = {n: arrays[root.input] for n, root in self.inputs}
-        times = []
-        for _ in range(repeats):
-            row, number = [], 0
-            for item in self.lowered.items:
-                begin = clock()
-                if item.kind == "host":
-                    self._on_host(item, arrays, starts)
-                else:
-                    self.code.run(inputs, number, number + 1)
-                    number += 1
-                row.append(clock() - begin)
-            times.append(row)
-        self._finish(starts, repeats)
+        clock, times = time.perf_counter, []
+        inputs = {n: arrays[k] for n, k in self.inputs}
+        with self.lock:
+            starts = self._prepare()
+            for _ in range(repeats):
+                row, number = [], 0
+                for item in self.lowered.items:
+                    begin = clock()
+                    if item.kind == "host":
+                        self._on_host(item, arrays, starts)
+                    else:
+                        self.code.run(inputs, number, number + 1)
+                        number += 1
+                    row.append(clock() - begin)
+                times.append(row)
+            self._finish(starts, repeats)
         return np.median(times, axis=0)
 
     def _prepare(self):
-        """Tell C what may have changed since the last run; returns {generator: its counter}."""
+        """Tell C what may have changed since the last run; returns {generator: its counter}.
+
+        From here to `_finish` nothing is taken for known: after a run that was interrupted C is told everything anew.
+        """
+        known, self.known = self.known, False
         starts = {generator: generator.counter for generator in self.expected}
         for generator, counter in starts.items():
-            if self.expected[generator] != counter:
+            if not known or self.expected[generator] != counter:
                 for number, item in self.noise:
                     if item.fields["generator"] is generator:
                         self.code.set_counter(number, (counter + item.fields["draw"]) % 2**64)
-        for k, (number, item) in enumerate(self.updates):
-            steps = item.fields["optimizer"].state[item.fields["parameters"][0]].get("step", 0)
-            settings = (_numbers(item), steps)
-            if settings != self.settings[k]:
-                self.code.set_numbers(number, settings[0])
-                self.code.set_step(number, steps)
+        for update in self.updates:
+            step = update.counted[0]["step"] if update.counted else 0
+            if not known or update.told != update.group or update.step != step:
+                self.code.set_numbers(update.number, update.numbers())
+                self.code.set_step(update.number, step)
+                update.told, update.step = dict(update.group), step
         return starts
 
     def _finish(self, starts, steps):
@@ -184,15 +210,12 @@ class Machine:
         for generator, counter in starts.items():
             generator.counter = (counter + steps * self.program.generators[generator]) % 2**64
             self.expected[generator] = generator.counter
-        for k, (_, item) in enumerate(self.updates):
-            state = item.fields["optimizer"].state
-            if "step" in item.fields["optimizer"].slots:
-                done = state[item.fields["parameters"][0]]["step"] + steps
-                for p in item.fields["parameters"]:
-                    state[p]["step"] = done
-            else:
-                done = 0
-            self.settings[k] = _numbers(item), done
+        for update in self.updates:
+            if update.counted:
+                update.step += steps
+                for state in update.counted:
+                    state["step"] = update.step
+        self.known = True
 
     def _on_host(self, item, arrays, starts):
         instruction = item.fields["instruction"]
@@ -216,21 +239,3 @@ class Machine:
         item = root.dtype.itemsize
         view = np.lib.stride_tricks.as_strided(flat[ref.offset :], ref.shape, [s * item for s in ref.strides])
         return view if dtype is None or dtype == root.dtype else view.astype(dtype)
-
-
-_LIVE = {
-    "sgd": ("lr", "momentum", "nesterov", "weight_decay"),
-    "rmsprop": ("lr", "alpha", "eps", "momentum", "weight_decay"),
-    "centered_rmsprop": ("lr", "alpha", "eps", "momentum", "weight_decay"),
-    "adagrad": ("lr", "lr_decay", "eps", "weight_decay"),
-    "adadelta": ("lr", "rho", "eps", "weight_decay"),
-}
-
-
-def _numbers(item):
-    """The live numbers of an update."""
-    group, rule = item.fields["group"], item.fields["rule"]
-    if rule == "adam":
-        decoupled = float(item.fields["optimizer"].decoupled)
-        return (group["lr"], *group["betas"], group["eps"], group["weight_decay"], decoupled)
-    return tuple(float(group[name]) for name in _LIVE[rule])

@@ -16,7 +16,7 @@ from ..engine import OPS
 from ..ops.random import _fill
 from ..ops.conv import _cut, _Geometry
 from ..ops.pool import _reduced
-from ..optim.rules import SGD, Adadelta, Adagrad, Adam, AdamW, RMSprop
+from .rules import RULES
 
 __all__ = ["Reference"]
 
@@ -256,41 +256,12 @@ class Reference:
         work = {}
 
         def run():
-            optimizer, names = _rule(i.rule, i.live["numbers"], work)
+            optimizer, names = RULES[i.rule].alone(i.live["numbers"], work)
             for p, g, *slots in tensors:
                 optimizer._update(p, g, {**dict(zip(names, slots)), "step": i.live["step"]})
             i.live["step"] += 1
 
         return run
-
-
-_OTHER_RULES = {
-    "rmsprop": (RMSprop, ("lr", "alpha", "eps", "momentum", "weight_decay"), ("v",)),
-    "centered_rmsprop": (RMSprop, ("lr", "alpha", "eps", "momentum", "weight_decay"), ("v", "m")),
-    "adagrad": (Adagrad, ("lr", "lr_decay", "eps", "weight_decay"), ("v",)),
-    "adadelta": (Adadelta, ("lr", "rho", "eps", "weight_decay"), ("v", "u")),
-}  # the class, what the numbers are, what is kept
-
-
-def _rule(name, numbers, work):
-    """An optimizer without parameters, for its rule alone, and the names of what that keeps."""
-    if name == "adam":
-        lr, beta1, beta2, eps, decay, decoupled = numbers
-        kind, names = AdamW if decoupled else Adam, ("m", "v")
-        group = {"lr": lr, "betas": (beta1, beta2), "eps": eps, "weight_decay": decay, "amsgrad": False}
-    elif name in _OTHER_RULES:
-        kind, settings, names = _OTHER_RULES[name]
-        group = {"centered": name == "centered_rmsprop", "initial_accumulator_value": 0.0}
-        group |= dict(zip(settings, numbers))
-        if "momentum" in group:
-            names = (*names, "velocity") if group["momentum"] else names
-    else:
-        lr, momentum, nesterov, decay = numbers
-        kind, names = SGD, ("velocity",) if momentum else ()
-        group = {"lr": lr, "momentum": momentum, "dampening": 0.0, "nesterov": bool(nesterov), "weight_decay": decay}
-    optimizer = kind.__new__(kind)
-    optimizer._group, optimizer._work = group, work
-    return optimizer, names
 
 
 def _function(name, *param):
