@@ -367,36 +367,38 @@ static int is_recurrent(const recurrent_call *q, int dtype) {
     MINE(q->kind >= 0 && q->kind < CELL_KINDS && is_dtype(dtype) && (q->relu == 0 || q->relu == 1));
     NEED((q->reverse == 0 || q->reverse == 1) && (q->z_repeats == 0 || q->z_repeats == 1) && q->steps > 0);
     NEED(fits(1, k, k, 4) && fits(1, n, k, 4) && fits(1, q->steps, n * k * 4, 1));
-    NEED(n == 0 || k == 0 || (q->z && q->weight && q->h && q->y && (q->c != NULL) == (q->kind == CELL_LSTM)));
+    NEED(n == 0 || k == 0 || (q->h && q->y && (q->c != NULL) == (q->kind == CELL_LSTM)));
+    NEED(!q->gates || q->kind != CELL_RNN);
     return TAE_DONE;
 }
 
 int tae_recurrent(int kind, int dtype, int activation, int reverse, int64_t steps, int64_t n, int64_t hidden,
-                  const int64_t *lengths, const void *z, int z_repeats, const void *weight,
-                  const void *bias, const void *h, const void *c, void *y, void *work) {
+                  const int64_t *lengths, const void *z, int z_repeats, const void *weight, const void *bias,
+                  const void *h, const void *c, void *y, void *work, void *gates) {
     recurrent_job job = {.call = {.kind = kind, .relu = activation, .reverse = reverse, .steps = steps, .n = n,
-                                  .hidden = hidden, .lengths = lengths, .z = z, .z_repeats = z_repeats, .weight = weight, .bias = bias, .h = h,
-                                  .c = c, .y = y, .work = work}};
+                                  .hidden = hidden, .lengths = lengths, .z = z, .z_repeats = z_repeats, .weight = weight,
+                                  .bias = bias, .h = h, .c = c, .y = y, .work = work, .gates = gates}};
     const int status = is_recurrent(&job.call, dtype);
     if (status || n == 0 || hidden == 0) return status;
-    NEED(work);
+    NEED(z && weight && (work || gates));
     job.run = table()->of[dtype]->recurrent;
     return recurrent_run(&job, 1);
 }
 
 int tae_recurrent_backward(int kind, int dtype, int activation, int reverse, int64_t steps, int64_t n, int64_t hidden,
                            const int64_t *lengths, const void *z, int z_repeats, const void *weight,
-                           const void *weight_t, const void *bias, const void *h, const void *c, const void *y, const void *g,
-                           void *dz, void *du, void *dh, void *dc) {
+                           const void *weight_t, const void *bias, const void *h, const void *c, const void *y,
+                           const void *gates, const void *g, void *dz, void *du, void *dh, void *dc) {
     recurrent_job job = {.call = {.kind = kind, .relu = activation, .reverse = reverse, .steps = steps, .n = n,
                                   .hidden = hidden, .lengths = lengths, .z = z, .z_repeats = z_repeats, .weight = weight,
                                   .weight_t = weight_t, .bias = bias, .h = h, .c = c, .g = g, .y = (void *)y,
-                                  .dz = dz, .du = du, .dh = dh, .dc = dc}};
+                                  .gates = (void *)gates, .dz = dz, .du = du, .dh = dh, .dc = dc}};
     const int status = is_recurrent(&job.call, dtype);
     if (status || n == 0 || hidden == 0) return status;
+    NEED(gates || (z && weight));
     NEED(weight_t && g && dz && dh && (dc != NULL) == (kind == CELL_LSTM) && (du != NULL) == (kind == CELL_GRU));
     job.run = table()->of[dtype]->recurrent_backward;
-    return recurrent_run(&job, 2);
+    return recurrent_run(&job, gates ? 1 : 2);
 }
 
 /* ---- the other functions of tinyae.h ----------------------------------------------------------------------------- */

@@ -105,12 +105,13 @@ typedef struct {
 /* The arguments of tae_recurrent and tae_recurrent_backward. */
 enum { CELL_RNN, CELL_LSTM, CELL_GRU, CELL_KINDS };
 static const int cell_gates[CELL_KINDS] = {1, 4, 3};
+static const int cell_room[CELL_KINDS] = {1, 4, 4};  /* the gates of a step, and a GRU's part that its reset gate scales */
 typedef struct {
     int kind, relu, reverse, z_repeats;
     int64_t steps, n, hidden;
     const int64_t *lengths;
     const void *z, *weight, *weight_t, *bias, *h, *c, *g;
-    void *y, *work, *dz, *du, *dh, *dc;
+    void *y, *work, *gates, *dz, *du, *dh, *dc;
 } recurrent_call;
 
 /* A convolution along one axis, as conv.inc sees it: place i of y meets, for tap k, place i step + first + k move of x,

@@ -517,6 +517,7 @@ static int run_windows(tae_plan *plan, tae_instruction *it) {
 /* ---- recurrent layers -------------------------------------------------------------------------------------------- */
 
 static int64_t width_of(const tae_plan_recurrent *q) { return q->hidden * cell_gates[q->kind]; }
+static int64_t room_of(const tae_plan_recurrent *q) { return q->hidden * cell_room[q->kind]; }
 
 static int check_recurrent(tae_plan *plan, tae_instruction *it) {
     const tae_plan_recurrent *q = &it->recurrent;
@@ -528,14 +529,17 @@ static int check_recurrent(tae_plan *plan, tae_instruction *it) {
     if ((q->c.buffer >= 0) != (states == 2)) return 0;
     const int64_t rows = q->steps * q->n, wide = width_of(q);
     if (q->lengths.buffer >= 0 && !holds(plan, READS, 4, q->lengths, 1, q->n)) return 0;
-    if (!holds(plan, READS, dtype, q->z, q->z_repeats ? q->n : rows, wide)) return 0;
+    const int keeps = q->gates.buffer >= 0;
+    if (keeps && (q->kind == CELL_RNN || !holds(plan, q->backward ? READS : WRITES, dtype, q->gates, rows, room_of(q))))
+        return 0;
+    if (!(keeps && q->backward) && !holds(plan, READS, dtype, q->z, q->z_repeats ? q->n : rows, wide)) return 0;
     if (!holds(plan, READS, dtype, q->weight, q->hidden, wide) || !holds(plan, READS, dtype, q->h, q->n, q->hidden))
         return 0;
     if (q->bias.buffer >= 0 && !holds(plan, READS, dtype, q->bias, 1, wide)) return 0;
     if (states == 2 && !holds(plan, READS, dtype, q->c, q->n, q->hidden)) return 0;
     if (!holds(plan, q->backward ? READS : WRITES, dtype, q->y, states * rows, q->hidden)) return 0;
     if (!q->backward) {
-        need_scratch(plan, q->n * wide * itemsize(dtype));
+        if (!keeps) need_scratch(plan, q->n * room_of(q) * itemsize(dtype));
         return 1;
     }
     need_scratch(plan, (wide * q->hidden + (q->kind == CELL_GRU ? rows * wide : 0)) * itemsize(dtype));
@@ -556,16 +560,17 @@ static int run_recurrent(tae_plan *plan, tae_instruction *it) {
     const void *bias = memory_of(plan, q->bias, dtype), *h = memory_of(plan, q->h, dtype);
     const void *c = memory_of(plan, q->c, dtype);
     char *y = memory_of(plan, q->y, dtype);
+    void *gates = memory_of(plan, q->gates, dtype);
     if (!q->backward)
         return tae_recurrent(q->kind, dtype, q->activation, q->reverse, q->steps, n, k, lengths, z, q->z_repeats,
-                             weight, bias, h, c, y, plan->scratch) == TAE_DONE;
+                             weight, bias, h, c, y, plan->scratch, gates) == TAE_DONE;
     char *weight_t = plan->scratch, *dz = memory_of(plan, q->dz, dtype);
     char *du = q->kind == CELL_GRU ? weight_t + wide * k * size : NULL;
     void *dweight = memory_of(plan, q->dweight, dtype), *dbias = memory_of(plan, q->dbias, dtype);
     void *dc = q->kind == CELL_LSTM ? memory_of(plan, q->dc, dtype) : NULL;
     tae_kernels_of(dtype)->transpose(wide, k, weight, wide, weight_t, k);
     if (tae_recurrent_backward(q->kind, dtype, q->activation, q->reverse, q->steps, n, k, lengths, z, q->z_repeats,
-                               weight, weight_t, bias, h, c, y, memory_of(plan, q->g, dtype), dz, du,
+                               weight, weight_t, bias, h, c, y, gates, memory_of(plan, q->g, dtype), dz, du,
                                memory_of(plan, q->dh, dtype), dc) != TAE_DONE)
         return 0;
     /* The sum over all steps of the state before, transposed, times the gradient of the sums. */

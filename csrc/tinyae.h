@@ -204,18 +204,20 @@ int tae_adadelta(int dtype, int64_t n, void *p, const void *g, void *v, void *u,
 /* A recurrent layer of kind 0 RNN, 1 LSTM, 2 GRU over all steps, as tinyae/ops/recurrent.py defines it; G = 1, 4, 3 gates
  * side by side.  z (steps, n, G hidden), or, where z_repeats is 1, (n, G hidden) for all steps, weight (hidden, G hidden),
  * bias (G hidden) or NULL, h and c (n, hidden), c NULL if and only if there is none -> y (steps, n, hidden), for an LSTM
- * (2, steps, n, hidden).  `work` is (n, G hidden).  activation 0 = tanh, 1 = relu; `reverse` 1 begins at the last step; `lengths` (n), or NULL: beyond so many steps a row's
- * state stays what it was.  steps > 0. */
+ * (2, steps, n, hidden).  activation 0 = tanh, 1 = relu; `reverse` 1 begins at the last step; `lengths` (n), or NULL:
+ * beyond so many steps a row's state stays what it was.  steps > 0.  `gates` (steps, n, 4 hidden), or NULL, which it is
+ * for an RNN, keeps them for tae_recurrent_backward; without it `work` (n, 4 hidden), an RNN's (n, hidden), is needed. */
 int tae_recurrent(int kind, int dtype, int activation, int reverse, int64_t steps, int64_t n, int64_t hidden,
-                  const int64_t *lengths, const void *z, int z_repeats, const void *weight,
-                  const void *bias, const void *h, const void *c, void *y, void *work);
+                  const int64_t *lengths, const void *z, int z_repeats, const void *weight, const void *bias,
+                  const void *h, const void *c, void *y, void *work, void *gates);
 
 /* From g, of y's shape, the gradients of z, of h and c, and, for a GRU alone, du (steps, n, G hidden), that of h weight +
- * bias; elsewhere it is that of z, and du is NULL.  weight_t is weight transposed, (G hidden, hidden). */
+ * bias; elsewhere it is that of z, and du is NULL.  weight_t is weight transposed, (G hidden, hidden).  Where `gates` is
+ * NULL they are computed anew, to the same bits; else z, weight and bias are not read, and may be NULL. */
 int tae_recurrent_backward(int kind, int dtype, int activation, int reverse, int64_t steps, int64_t n, int64_t hidden,
                            const int64_t *lengths, const void *z, int z_repeats, const void *weight,
-                           const void *weight_t, const void *bias, const void *h, const void *c, const void *y, const void *g,
-                           void *dz, void *du, void *dh, void *dc);
+                           const void *weight_t, const void *bias, const void *h, const void *c, const void *y,
+                           const void *gates, const void *g, void *dz, void *du, void *dh, void *dc);
 
 /* out[i] = noise of kind 0 uniform [0, 1), 1 standard normal, 2 Bernoulli(p), from Philox4x32-10 (Salmon et al. 2011).
  * Equal (key, counter) give equal noise; streams of different (key, counter) are independent. */
@@ -335,11 +337,12 @@ typedef struct {
 } tae_plan_windows;
 
 /* tae_recurrent, or, where `backward` is 1, the gradients of all that it reads: of z for every step, weight, bias (a GRU's
- * alone), h and c.  n, hidden > 0.  An RNN's gradients do not read z: it may be any array of its size. */
+ * alone), h and c.  n, hidden > 0.  An RNN's gradients do not read z: it may be any array of its size.  `gates` is
+ * optional; backward reads z only where there are none. */
 typedef struct {
     int kind, backward, activation, reverse, z_repeats;
     int64_t steps, n, hidden;
-    tae_place lengths, z, weight, bias, h, c, y, g, dz, dweight, dbias, dh, dc;
+    tae_place lengths, z, weight, bias, h, c, y, gates, g, dz, dweight, dbias, dh, dc;
 } tae_plan_recurrent;
 
 /* One step of an optimizer on some tensors.  Each run moves `step` on by 1 first: tae_adam's first is 1. */

@@ -692,6 +692,7 @@ static void sums_of(int64_t hidden, int64_t wide, const void *h, int64_t row, co
 static void recurrent(int kind, int way, int64_t n, int64_t k) {
     const int64_t steps = 3, gates[] = {1, 4, 3}, wide = gates[kind] * k, all = steps * n * k;
     const int relu = way == 3, reverse = way & 1, repeats = way == 2, sides = kind == LSTM ? 2 : 1;
+    const int keeps = kind != RNN && (way ^ n) & 1;
     const double most = 1.5 / sqrt((double)k + 1);
     const int64_t *lengths = way & 2 ? labels(n, steps + 1) : NULL;
     const void *z = in((repeats ? 1 : steps) * n * wide, -1, 1), *weight = in(k * wide, -most, most);
@@ -700,12 +701,14 @@ static void recurrent(int kind, int way, int64_t n, int64_t k) {
     void *weight_t = out(k * wide);
     for (int64_t i = 0; i < k * wide; i++) put(weight_t, i % wide * k + i / wide, at(weight, i));
     fixed(weight_t);
-    void *work = out(n * wide), *dz = out(steps * n * wide), *du = kind == GRU ? out(steps * n * wide) : NULL;
+    void *work = keeps ? NULL : out(n * k * (kind == RNN ? 1 : 4)), *gates = keeps ? out(steps * n * k * 4) : NULL;
+    void *dz = out(steps * n * wide), *du = kind == GRU ? out(steps * n * wide) : NULL;
     void *dh = out(n * k), *dc = kind == LSTM ? out(n * k) : NULL, *y = out(sides * all);
-    done(tae_recurrent(kind, dtype, relu, reverse, steps, n, k, lengths, z, repeats, weight, bias, h, c, y, work));
+    done(tae_recurrent(kind, dtype, relu, reverse, steps, n, k, lengths, z, repeats, weight, bias, h, c, y, work, gates));
     fixed(y);
+    if (gates) fixed(gates);
     done(tae_recurrent_backward(kind, dtype, relu, reverse, steps, n, k, lengths, z, repeats, weight, weight_t, bias,
-                                h, c, y, g, dz, du, dh, dc));
+                                h, c, y, gates, g, dz, du, dh, dc));
     double *u = zeros(wide), *slope_h = zeros(n * k), *slope_c = zeros(n * k);
 #define ACT(x) (relu ? fmax(x, 0) : tanh(x))
 #define ACT_SLOPE(y) (relu ? (y) > 0 : 1 - (y) * (y))

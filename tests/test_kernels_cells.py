@@ -21,6 +21,7 @@ from tinyae._kernels import ffi, lib  # noqa: E402
 
 KINDS = ("rnn", "lstm", "gru")
 GATES = (1, 4, 3)
+ROOM = (1, 4, 4)  # of what C keeps for backward, or works in
 
 
 @pytest.fixture(params=ISAS, autouse=True)
@@ -50,26 +51,27 @@ def numbers(lengths):
     return ffi.NULL if lengths is None else ffi.new("int64_t[]", [int(v) for v in lengths])
 
 
-def forward(kind, z, w, b, h, c, *, relu=0, lengths=None, reverse=0, steps=None):
-    """y; z without the axis of steps is the same for all."""
+def forward(kind, z, w, b, h, c, *, relu=0, lengths=None, reverse=0, steps=None, gates=None):
+    """y; z without the axis of steps is the same for all; gates: an array that keeps them."""
     (n, k), repeats = h.shape, int(z.ndim == 2)
     steps = steps or z.shape[0]
     y = np.empty((2, steps, n, k) if kind == 1 else (steps, n, k), z.dtype)
-    work = np.empty((n, GATES[kind] * k), z.dtype)
+    work = None if gates is not None else np.empty((n, ROOM[kind] * k), z.dtype)
     inputs = [None if x is None else frozen(x) for x in (w, b, h, c)]
     call(lib.tae_recurrent, kind, code(z), relu, reverse, steps, n, k, numbers(lengths), frozen(z), repeats, *inputs, y,
-         work)  # fmt: skip
+         work, gates)  # fmt: skip
     return y
 
 
-def backward(kind, z, w, b, h, c, g, y, *, relu=0, lengths=None, reverse=0):
-    """dz, du, dh, dc."""
+def backward(kind, z, w, b, h, c, g, y, *, relu=0, lengths=None, reverse=0, gates=None):
+    """dz, du, dh, dc; with gates there is no z, weight or bias to read."""
     (n, k), repeats = h.shape, int(z.ndim == 2)
-    shape = (g.shape[-3], n, GATES[kind] * k)
-    dz, du = np.empty(shape, z.dtype), np.empty(shape, z.dtype) if kind == 2 else None
-    dh, dc = np.empty((n, k), z.dtype), np.empty((n, k), z.dtype) if kind == 1 else None
-    inputs = [None if x is None else frozen(x) for x in (w, w.T.copy(), b, h, c, y, g)]
-    call(lib.tae_recurrent_backward, kind, code(z), relu, reverse, shape[0], n, k, numbers(lengths), frozen(z), repeats,
+    shape, dtype = (g.shape[-3], n, GATES[kind] * k), h.dtype
+    dz, du = np.empty(shape, dtype), np.empty(shape, dtype) if kind == 2 else None
+    dh, dc = np.empty((n, k), dtype), np.empty((n, k), dtype) if kind == 1 else None
+    z, weight, b = (z, w, b) if gates is None else (None, None, None)
+    z, *inputs = (None if x is None else frozen(x) for x in (z, weight, w.T.copy(), b, h, c, y, gates, g))
+    call(lib.tae_recurrent_backward, kind, code(h), relu, reverse, shape[0], n, k, numbers(lengths), z, repeats,
          *inputs, dz, du, dh, dc)  # fmt: skip
     return dz, du, dh, dc
 
@@ -122,6 +124,21 @@ def test_one_input_for_all_steps(kind, dtype):
         assert one is other is None or one.tobytes() == other.tobytes()
 
 
+@pytest.mark.parametrize("kind", [1, 2], ids=KINDS[1:])
+@pytest.mark.parametrize("n, k", [(3, 7), (5, 33)])
+def test_gates_that_are_kept_have_the_bits_of_those_computed_anew(kind, n, k, dtype):
+    steps = 3
+    z, w, b, h, c, g = arrays(kind, steps, n, k, dtype)
+    for relu, lengths, reverse, repeats in itertools.product((0, 1), (None, np.arange(n)), (0, 1), (0, 1)):
+        settings, x = {"relu": relu, "lengths": lengths, "reverse": reverse}, z[0] if repeats else z
+        gates = np.full((steps, n, 4 * k), np.nan, dtype)
+        y = forward(kind, x, w, b, h, c, steps=steps, gates=gates, **settings)
+        assert y.tobytes() == forward(kind, x, w, b, h, c, steps=steps, **settings).tobytes()
+        anew, kept = (backward(kind, x, w, b, h, c, g, y, gates=some, **settings) for some in (None, gates))
+        for one, other in zip(anew, kept):
+            assert one is other is None or one.tobytes() == other.tobytes()
+
+
 @every
 def test_a_row_does_not_know_of_the_others_nor_of_threads(kind, dtype):
     z, w, b, h, c, g = arrays(kind, 4, 67, 64, dtype)
@@ -162,21 +179,24 @@ def test_misuse_writes_nothing():
     x, out = np.ones(64, np.float32), np.full(64, 7, np.float32)
     p, q, null = ffi.from_buffer(x), ffi.from_buffer(out), ffi.NULL
 
-    def run(kind=1, code=0, act=0, rev=0, steps=2, n=2, k=2, z=p, rep=0, w=p, b=null, h=p, c=p, y=q, work=q):
-        return lib.tae_recurrent(kind, code, act, rev, steps, n, k, null, z, rep, w, b, h, c, y, work)
+    def run(kind=1, code=0, act=0, rev=0, steps=2, n=2, k=2, z=p, rep=0, w=p, b=null, h=p, c=p, y=q, work=q,
+            gates=null):  # fmt: skip
+        return lib.tae_recurrent(kind, code, act, rev, steps, n, k, null, z, rep, w, b, h, c, y, work, gates)
 
-    def back(kind=1, n=2, k=2, z=p, w=p, wt=p, h=p, c=p, y=p, g=p, dz=q, du=null, dh=q, dc=q):
-        return lib.tae_recurrent_backward(kind, 0, 0, 0, 2, n, k, null, z, 0, w, wt, null, h, c, y, g, dz, du, dh, dc)
+    def back(kind=1, n=2, k=2, z=p, w=p, wt=p, h=p, c=p, y=p, gates=null, g=p, dz=q, du=null, dh=q, dc=q):
+        arrays = (w, wt, null, h, c, y, gates, g, dz, du, dh, dc)
+        return lib.tae_recurrent_backward(kind, 0, 0, 0, 2, n, k, null, z, 0, *arrays)
 
     for bad in ({"kind": 3}, {"kind": -1}, {"code": 2}, {"act": 2}, {"act": -1}):
         assert run(**bad) == lib.TAE_NOT_MINE, bad
     refused = [{"rev": 2}, {"rep": 2}, {"steps": 0}, {"steps": -1}, {"n": -1}, {"k": -1}, {"k": 2**31}, {"n": 2**61},
                {"steps": 2**60}, *({name: null} for name in ("z", "w", "h", "c", "y", "work")), {"kind": 0},
-               {"kind": 2}]  # fmt: skip
+               {"kind": 2}, {"kind": 0, "c": null, "gates": q}]  # fmt: skip
     for bad in refused:
         assert run(**bad) == lib.TAE_BAD_ARGUMENT, bad
     for bad in (*({name: null} for name in ("z", "w", "wt", "h", "c", "y", "g", "dz", "dh", "dc")), {"du": q},
-                {"kind": 2, "c": null, "dc": null}, {"kind": 0, "c": null}, {"n": -1}):  # fmt: skip
+                {"kind": 2, "c": null, "dc": null}, {"kind": 0, "c": null}, {"n": -1},
+                {"kind": 0, "c": null, "dc": null, "gates": p}):  # fmt: skip
         assert back(**bad) == lib.TAE_BAD_ARGUMENT, bad
     assert run(n=0, z=null, y=null) == run(k=0, w=null) == back(n=0, z=null, dz=null) == lib.TAE_DONE
     assert np.all(out == 7)

@@ -96,7 +96,7 @@ def train_g(weights):
 
     def loss(x):
         _, (code, _) = encoder(x)
-        h, _ = decoder(ops.broadcast_to(code[0][:, None], shape=(*x.shape[:2], 64)))
+        h, _ = decoder(code[0], steps=x.shape[1])
         return nn.mse(output(h), x)
 
     return _train(weights, net, loss)

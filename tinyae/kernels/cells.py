@@ -7,6 +7,7 @@ from .library import ffi, lib
 from .products import product, rows
 
 _GATES = (1, 4, 3)  # by the number that C knows a kind by
+_ROOM = (1, 4, 4)  # what C needs to work on a step
 RNN, LSTM, GRU = range(3)
 
 
@@ -44,9 +45,10 @@ def _forward(kind, z, weight, bias, h, c, activation, lengths, reverse):
     if sizes is None or activation not in _ACTIVATIONS:
         return None
     code, shape, *pointers = sizes
-    y, work = np.empty((2, *shape) if kind == LSTM else shape, z.dtype), np.empty(z.shape[1:], z.dtype)
+    y = np.empty((2, *shape) if kind == LSTM else shape, z.dtype)
+    work = np.empty((*shape[1:], _ROOM[kind]), z.dtype)
     settings = _ACTIVATIONS[activation], bool(reverse), *shape
-    return None if lib.tae_recurrent(kind, code, *settings, *pointers, address(y), address(work)) else y
+    return None if lib.tae_recurrent(kind, code, *settings, *pointers, address(y), address(work), ffi.NULL) else y
 
 
 def _backward(kind, g, z, weight, bias, h, c, y, activation, lengths, reverse):
@@ -58,7 +60,7 @@ def _backward(kind, g, z, weight, bias, h, c, y, activation, lengths, reverse):
     dz, dh = np.empty(z.shape, z.dtype), np.empty(h.shape, h.dtype)
     du, dc = np.empty(z.shape, z.dtype) if kind == GRU else None, None if c is None else np.empty(c.shape, c.dtype)
     y, g = dense(y), dense(g)
-    inputs = address(np.array(weight.T, order="C")), *starts, address(y), address(g)
+    inputs = address(np.array(weight.T, order="C")), *starts, address(y), ffi.NULL, address(g)
     outputs = (ffi.NULL if x is None else address(x) for x in (dz, du, dh, dc))
     settings = _ACTIVATIONS[activation], bool(reverse), *shape
     if lib.tae_recurrent_backward(kind, code, *settings, lengths, z_, repeats, weight_, *inputs, *outputs):

@@ -200,15 +200,16 @@ def _windows(program, q):
 
 def _recurrent(program, q):
     """tae_recurrent: kind = "rnn", "lstm" or "gru", steps, n, hidden, activation "tanh" or "relu", reverse, z_repeats,
-    and the places lengths (None or int64), z, weight, bias, h, c (None where there is none) and y."""
+    and the places lengths (None or int64), z, weight, bias, h, c (None where there is none), y and gates (None, or
+    memory that keeps them for the way back: steps n 4 hidden)."""
     numbers = {"kind": CELLS[q["kind"]], "activation": int(q["activation"] == "relu"), "reverse": int(q["reverse"])}
     numbers |= {name: int(q[name]) for name in ("z_repeats", "steps", "n", "hidden")}
-    places = ("lengths", "z", "weight", "bias", "h", "c", "y", "g", "dz", "dweight", "dbias", "dh", "dc")
+    places = ("lengths", "z", "weight", "bias", "h", "c", "y", "gates", "g", "dz", "dweight", "dbias", "dh", "dc")
     return numbers | {name: q.get(name) or NOWHERE for name in places} | {"backward": 0}
 
 
 def _recurrent_backward(program, q):
-    """Its gradients: g, and the places of what comes of it, dz, dweight, dbias, dh and dc."""
+    """Its gradients: g, and the places of what comes of it, dz, dweight, dbias, dh, dc. With gates, z is not read."""
     return _recurrent(program, q) | {"backward": 1}
 
 

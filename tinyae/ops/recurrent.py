@@ -8,9 +8,10 @@ Settings of all three: ``activation`` "tanh" or "relu"; ``lengths`` (n,), how ma
 others its state stays what it was; ``reverse`` runs from the last step to the first.
 
 Note [Backwards through time]
-    The rules keep inputs and states and compute the gates anew, which costs one product more but keeps a quarter of
-    the memory. Running backwards, a rule carries the gradient of the state, and leaves that of each step's sums; the
-    weight's gradient is then one product over all steps.
+    The rules keep inputs and states and compute the gates anew, which costs one product more but keeps no more memory.
+    A compiled step keeps the gates where z was: the same bits, and one product less. Running backwards, a rule carries
+    the gradient of the state, and leaves that of each step's sums; the weight's gradient is then one product over all
+    steps.
 
 Ring 2. Must not know Tensor.
 """

@@ -111,7 +111,7 @@ def _flops(item):
         return 2.0 * images * np.prod(small, dtype=float) * np.prod(kernel, dtype=float) * (big[0] // groups)
     if item.kind.startswith("recurrent"):
         step = 2.0 * f["n"] * f["weight"].size
-        return f["steps"] * step * (3 if item.kind == "recurrent_backward" else 1)
+        return f["steps"] * step * (3 - ("gates" in f) if item.kind == "recurrent_backward" else 1)
     return 0.0
 
 

@@ -12,6 +12,7 @@ from ..kernels.conv import conv2d_windows, conv_transpose2d_windows, weight_wind
 from ..kernels.plan import windows_fit
 from ..kernels.pool import counts_all, places_of, pool_windows, repeat_windows
 from .memory import Ref
+from .program import Vjp
 
 __all__ = ["Layers"]
 
@@ -117,8 +118,11 @@ class Layers:
     def _do_recurrent(self, node):
         i = node.instruction
         said, reads = self._recurrent(i.name, dict(zip(i.op.arguments, i.operands)), i.settings)
-        y = self.ref(node.result)
-        self.add("recurrent", list(reads.values()), [y], **said, **reads, y=y)
+        writes = {"y": self.ref(node.result)}
+        if i.name != "rnn" and any(isinstance(n.instruction.op, Vjp) for n in self.users.get(writes["y"].root, ())):
+            writes["gates"] = self.temporary((said["steps"], said["n"], 4 * said["hidden"]), said["dtype"])
+            self.gates[writes["y"].root] = writes["gates"]
+        self.add("recurrent", list(reads.values()), list(writes.values()), **said, **reads, **writes)
         return True
 
     _do_rnn = _do_lstm = _do_gru = _do_recurrent
@@ -128,6 +132,9 @@ class Layers:
         values = dict(zip(i.op.names, i.operands[1:]))
         said, reads = self._recurrent(i.op.op.name, values, i.settings)
         reads |= {"g": self.dense(self.ref(i.operands[0])), "y": self.dense(self.ref(values["y"]))}
+        if reads["y"].root in self.gates:  # in whose place z is needed no more
+            reads["gates"] = self.gates[reads["y"].root]
+            del reads["z"]
         names = ("dz", "dweight", *["dbias"] * ("bias" in values), "dh", *["dc"] * ("c" in values))
         writes = {name: self.ref(value) for name, value in zip(names, i.results)}
         self.add("recurrent_backward", list(reads.values()), list(writes.values()), **said, **reads, **writes)

@@ -84,6 +84,7 @@ class _Lowering(Layers):
         self.refs, self.roots, self.items = {}, [], []
         self.cells, self.copies = {}, {}
         self.made_by = {}  # root: the node that makes it
+        self.gates = {}  # root of a recurrence's result: its gates, for the way back
 
     # -- memory -----------------------------------------------------------------------------------------------------
 

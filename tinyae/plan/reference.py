@@ -221,12 +221,12 @@ class Reference:
         wide = i.hidden * {"rnn": 1, "lstm": 4, "gru": 3}[i.kind]
         start, y = (i.n, i.hidden), (*[2] * (i.kind == "lstm"), i.steps, i.n, i.hidden)
         shapes = {"z": (i.n, wide) if i.z_repeats else (i.steps, i.n, wide), "weight": (i.hidden, wide),
-                  "bias": (wide,), "h": start, "c": start, "y": y, "g": y, "dz": (i.steps, i.n, wide),
-                  "dweight": (i.hidden, wide), "dbias": (wide,), "dh": start, "dc": start}  # fmt: skip
+                  "bias": (wide,), "h": start, "c": start, "y": y, "gates": (i.steps, i.n, 4 * i.hidden), "g": y,
+                  "dz": (i.steps, i.n, wide), "dweight": (i.hidden, wide), "dbias": (wide,), "dh": start, "dc": start}  # fmt: skip
         for name, shape in shapes.items():
             if getattr(i, name, None):
                 at[name] = self._dense(getattr(i, name), shape, _DTYPES[i.dtype])
-        if i.z_repeats:
+        if i.z_repeats and "z" in at:
             at["z"] = np.broadcast_to(at["z"], shapes["dz"])
         lengths = self._dense(i.lengths, (i.n,), np.int64) if getattr(i, "lengths", None) else None
         return op, at, {"activation": i.activation, "lengths": lengths, "reverse": i.reverse}
@@ -235,12 +235,16 @@ class Reference:
         op, at, settings = self._recurrent_arrays(i)
 
         def run():
+            if "gates" in at:  # the rule computes them anew, from z, which may be gone by then
+                at["gates"][..., : at["z"].shape[-1]] = at["z"]
             at["y"][...] = op.definition(*[at[name] for name in op.arguments], **settings)
 
         return run
 
     def _recurrent_backward(self, i):
         op, at, settings = self._recurrent_arrays(i)
+        if "gates" in at:
+            at["z"] = at["gates"][..., : at["dz"].shape[-1]]
         rule, _, names = op.rules["z"]
         values = [settings[name] if name in settings else at[name] for name in names]
         outs = [at[name] for name in ("dz", "dweight", "dbias", "dh", "dc") if name in at]
