@@ -7,7 +7,7 @@ Read in this order: ``errors``, ``engine``, ``ops/math``, ``tensor``, ``gradchec
 ``ae/base``. The README says how long each takes.
 """
 
-from . import ae, errors, kernels, nn, ops, optim, plot
+from . import ae, errors, kernels, metrics, nn, ops, optim, plot
 from ._version import __version__
 from .ae import (
     ZOO, AnnealedVAE, Autoencoder, BetaVAE, ContractiveAutoencoder, ConvolutionalAutoencoder, DeepAutoencoder,
@@ -16,6 +16,7 @@ from .ae import (
     StackedDenoisingAutoencoder, TeacherForcedAutoencoder, TiedAutoencoder, VAE, WalkbackAutoencoder, load,
 )  # fmt: skip
 from .data import load_data
+from .detect import AnomalyDetector
 from .engine import OPS, Op, grad, no_grad, op
 from .gradcheck import GradcheckError, gradcheck
 from .ops.random import Generator
@@ -26,6 +27,7 @@ from .transforms import checkpoint, custom_op, hessian, hvp, jacobian, jvp, valu
 
 __all__ = [
     "AnnealedVAE",
+    "AnomalyDetector",
     "Autoencoder",
     "BetaVAE",
     "ContractiveAutoencoder",
@@ -70,6 +72,7 @@ __all__ = [
     "kernels",
     "load",
     "load_data",
+    "metrics",
     "nn",
     "no_grad",
     "op",

@@ -69,10 +69,6 @@ class Estimator:
             transformer_tags=TransformerTags(preserves_dtype=[str(self.dtype)]), non_deterministic=False,
         )  # fmt: skip
 
-    def fit_transform(self, X, y=None, **fit_params):
-        """``fit(X, y).transform(X)``."""
-        return self.fit(X, y, **fit_params).transform(X)
-
     def _check_fitted(self, action):
         if not hasattr(self, "net_"):
             raise NotFittedError(f"{type(self).__name__}.{action}: this model is not fitted. Call fit(X) first.")

@@ -1,0 +1,106 @@
+"""Anomaly detection: what an autoencoder that knows only the normal reconstructs badly is not normal.
+
+    detector = AnomalyDetector(Autoencoder(8, hidden=(64,)), contamination=0.01).fit(X)
+    detector.predict(new)           # 1 normal, -1 not, as scikit-learn's outlier detectors say it
+
+Any variant will do: what counts is its ``score_samples``, minus the loss of every row.
+
+Ring 7. Must not know one variant from another.
+"""
+
+import numpy as np
+
+from .ae import Autoencoder
+from .errors import NotFittedError, SettingError
+from .estimator import Estimator
+
+__all__ = ["AnomalyDetector"]
+
+
+class AnomalyDetector(Estimator):
+    """Calls a row anomalous if ``model.score_samples`` of it is below ``offset_``, a quantile of those of normal rows.
+
+    Japkowicz, Myers and Gluck 1995; Hawkins et al. 2002. Scikit-learn's contract for outlier detectors.
+
+    Parameters
+    ----------
+    model : Autoencoder or None
+        Any variant, with its settings; a copy is fitted, ``model_``. None: `Autoencoder` with its own.
+    contamination : float
+        Which share of the rows of ``fit`` shall be called anomalous, from 0 to 0.5. 0: none of them.
+
+    Attributes
+    ----------
+    model_ : the fitted autoencoder
+    offset_ : float, the score below which a row is an anomaly
+
+    A model knows the rows that it was trained on, and scores new ones somewhat lower: to have no more than that share
+    of new normal rows called anomalous, give some that it has not seen to ``calibrate``.
+    """
+
+    model: object = None
+    contamination: float = 0.1
+
+    def fit(self, X, y=None, **fit_params):
+        """Train a copy of the model on X, normal rows for the most part, and set the threshold by them; returns self.
+
+        fit_params go to the model's ``fit``. Shape: X (rows, features); y is ignored.
+        """
+        self._check_number("contamination", lambda value: 0 <= value <= 0.5, "a share from 0 to 0.5")
+        model = Autoencoder() if self.model is None else self.model
+        if not isinstance(model, Autoencoder):
+            raise SettingError(f"{type(self).__name__}: model is a {type(model).__name__}. Give an autoencoder.")
+        fitted = type(model)(**model.get_params()).fit(X, **fit_params)
+        self.model_, self.n_features_in_ = fitted, fitted.n_features_in_
+        return self.calibrate(X)
+
+    def calibrate(self, X):
+        """Set the threshold by these normal rows, which are better not those of ``fit``; returns self."""
+        self.offset_ = float(np.quantile(self.score_samples(X).astype(np.float64), self.contamination))
+        return self
+
+    def score_samples(self, X):
+        """The model's: minus the loss of every row, the lower the stranger. Shape: (rows, features) -> (rows,)."""
+        self._check_fitted("score_samples")
+        return self.model_.score_samples(X)
+
+    def decision_function(self, X):
+        """``score_samples(X) - offset_``: below 0 for anomalies. Shape: (rows, features) -> (rows,)."""
+        return self.score_samples(X).astype(np.float64) - self.offset_
+
+    def predict(self, X):
+        """1 for normal rows, -1 for anomalies. Shape: (rows, features) -> (rows,)."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def fit_predict(self, X, y=None, **fit_params):
+        """``fit(X).predict(X)``."""
+        return self.fit(X, y, **fit_params).predict(X)
+
+    def get_params(self, deep=True):
+        """The settings as a dictionary; deep: the model's too, as ``model__n_components``."""
+        params = super().get_params()
+        if deep and isinstance(self.model, Estimator):
+            params |= {f"model__{name}": value for name, value in self.model.get_params().items()}
+        return params
+
+    def set_params(self, **params):
+        """Change settings, the model's as ``model__n_components``; takes effect at the next ``fit``. Returns self."""
+        inner = {name: value for name, value in params.items() if name.startswith("model__")}
+        super().set_params(**{name: value for name, value in params.items() if name not in inner})
+        if inner:
+            if self.model is None:
+                self.model = Autoencoder()
+            self.model.set_params(**{name.removeprefix("model__"): value for name, value in inner.items()})
+        return self
+
+    def __sklearn_tags__(self):
+        from sklearn.utils import InputTags, Tags, TargetTags  # only scikit-learn calls this
+
+        return Tags(
+            estimator_type="outlier_detector", target_tags=TargetTags(required=False), input_tags=InputTags(),
+            non_deterministic=False,
+        )  # fmt: skip
+
+    def _check_fitted(self, action):
+        if not hasattr(self, "model_"):
+            raise NotFittedError(f"{type(self).__name__}.{action}: this model is not fitted. Call fit(X) first.")
