@@ -223,6 +223,19 @@ def test_set_params_take_effect_at_the_next_fit(name):
     assert_same(model.net_.state_dict(), fresh.net_.state_dict())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_few_rows_and_rows_that_say_nothing(name):
+    """One row; fewer than a batch; features that never change, rows that are all alike: no NaN, no crash."""
+    some = digits()[0][:5].copy()
+    some[:, ::3] = 0.25
+    for X in (some[:1], some, np.full((40, 64), 0.5, np.float32), np.zeros((33, 64), np.float32)):
+        model = make(name).fit(X)
+        assert np.isfinite(model.history_["loss"]).all()
+        assert np.isfinite(model.reconstruct(X)).all() and np.isfinite(model.score_samples(X)).all()
+    with pytest.raises(tinyae.errors.DataError, match="NaN"):
+        make(name).fit(np.where(np.eye(5, 64) == 1, np.nan, some))
+
+
 @pytest.mark.parametrize(("name", "loss"), LOSSES)
 def test_the_terms_add_up_to_the_loss(name, loss):
     train, held = digits()

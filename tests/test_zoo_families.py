@@ -68,6 +68,9 @@ def terms_of(model, X):
     (tinyae.RBMAutoencoder, {"output_activation": "tanh"}),
     (tinyae.RBMAutoencoder, {"pretrain_lr": None}),
     (tinyae.WalkbackAutoencoder, {"walkback": 0}),
+    (tinyae.WalkbackAutoencoder, {"persistence": 1.1}),
+    (tinyae.WalkbackAutoencoder, {"tied": 1}),
+    (tinyae.ContractiveAutoencoder, {"tied": True, "encoder": nn.ReLU()}),
     (tinyae.AnnealedVAE, {"schedule": "steps"}),
     (tinyae.AnnealedVAE, {"warmup": 0}),
     (tinyae.FreeBitsVAE, {"free_bits": -1}),
@@ -235,6 +238,39 @@ def test_the_jacobian_is_the_jacobian():
         np.testing.assert_allclose(model.jacobian_norm(X), np.sqrt(norms), rtol=1e-10)
 
 
+def test_the_closed_form_has_the_derivative_of_the_long_way():
+    """The penalty's gradient in both, to ten digits; a Sequential in a Sequential hides what is known."""
+    X = digits()[1][:5].astype(np.float64)
+    for tied in (False, True):
+        model = tinyae.ContractiveAutoencoder(4, tied=tied, dtype="float64", random_state=0).build(64)
+        parameters = list(model.net_.encoder.parameters())
+        slopes = []
+        for encoder in (model.net_.encoder, nn.Sequential(model.net_.encoder)):
+            model.net_.encoder = encoder
+            slopes.append(tinyae.grad(model.loss_terms(X, X)["contraction"].sum(), parameters))
+        for short, long in zip(*slopes, strict=True):
+            assert np.abs(short.data).max() > 0
+            np.testing.assert_allclose(short.data, long.data, rtol=1e-10, atol=1e-16)
+
+
+@pytest.mark.parametrize("cls", [
+    tinyae.ContractiveAutoencoder, tinyae.DenoisingAutoencoder, tinyae.Noise2NoiseAutoencoder,
+    tinyae.WalkbackAutoencoder,
+])  # fmt: skip
+def test_weights_are_tied_if_asked(cls):
+    train, held = digits()
+    settings = {"hidden": (9,), "random_state": 0, "max_iter": 2}
+    model = cls(4, tied=True, **settings).fit(train)
+    w1, w2 = (model.net_.encoder[i].weight.data for i in (0, 2))
+    assert sum(p.size for p in model.net_.parameters()) == 64 * 9 + 9 * 4 + 2 * 9 + 4 + 64
+    (v1, _), (v2, _) = ([layer.weight.data, layer] for layer in model.net_.decoder if isinstance(layer, nn.Tied))
+    np.testing.assert_array_equal(v1, w2.T)
+    np.testing.assert_array_equal(v2, w1.T)
+    plain = cls(4, **settings).fit(train)
+    assert plain.history_["loss"] != model.history_["loss"]
+    assert not any(isinstance(layer, nn.Tied) for layer in plain.net_.decoder)
+
+
 def test_a_penalty_contracts():
     train, held = digits()
     settings = {"max_iter": 20, "lr": 5e-3, "random_state": 0}
@@ -309,14 +345,15 @@ def test_padding_is_not_read_and_not_compared(cls):
     for row, length in zip(X, lengths):
         row[length:] = -1.0
     model.fit(X.reshape(6, 20))
-    codes, told = model.transform(X.reshape(6, 20)), model.reconstruct(X.reshape(6, 20)).reshape(6, 10, 2)
+    codes = model.transform(X.reshape(6, 20))
+    with no_grad():  # teacher forcing looks at the target, as the loss does
+        told = model._output(model.unfold(Tensor(codes), Tensor(X.reshape(6, 20)))).data.reshape(6, 10, 2)
     scores = -model.score_samples(X.reshape(6, 20))
     for i, length in enumerate(lengths):
         with no_grad():
             alone = model.net_.encoder(X[i, :length].reshape(1, -1)).data
         np.testing.assert_allclose(codes[i], alone[0], rtol=1e-12)
-        if cls is not tinyae.TeacherForcedAutoencoder:
-            assert scores[i] == pytest.approx(np.mean((told[i] - X[i])[:length] ** 2), rel=1e-10)
+        assert scores[i] == pytest.approx(np.mean((told[i] - X[i])[:length] ** 2), rel=1e-10)
     unread = cls(3, hidden=(4,), channels=2, dtype="float64", random_state=0).build(20)
     assert not np.allclose(unread.transform(X.reshape(6, 20))[1:5], codes[1:5])
     empty = np.full((1, 20), -1.0)
@@ -574,13 +611,18 @@ def test_walkback_of_one_step_is_denoising_to_the_bit():
         (walked,) = terms_of(one, held).values()
         one.noise_.counter = 9
         x, parts = held, []
-        for t in range(4):
-            if t:
-                x = one.draw(one.step(x)).data
-                assert set(np.unique(x)) == {0, 1}
+        for _ in range(4):
             a = one.decode(one.encode(one.corrupt(x)))
             parts.append(nn.bce_with_logits(a, held, reduction="none").data.mean(axis=1))
+            x = one.draw(one._output(a)).data
+            assert set(np.unique(x)) == {0, 1}
     np.testing.assert_allclose(walked, np.mean(parts, axis=0), rtol=1e-5)
+    one.set_params(persistence=0.5).noise_.counter = 9
+    (fading,) = terms_of(one, held).values()
+    np.testing.assert_allclose(fading, np.average(parts, axis=0, weights=[8, 4, 2, 1]), rtol=1e-5)
+    one.set_params(persistence=0, walkback=2).noise_.counter = 9
+    (first,) = terms_of(one, held).values()
+    np.testing.assert_allclose(first, parts[0], rtol=1e-5)
 
 
 def test_chains_come_back():
@@ -599,8 +641,12 @@ def test_chains_come_back():
     assert max(distances) < 0.5 * np.linalg.norm(noise[:, None] - bits, axis=2).min(axis=1).mean()
     assert errors[1] < 0.9 * errors[0]
     before = model.noise_
+    places = model.chain(bits[:5], 6, random_state=2)
+    assert places.shape == (5, 6, 64)
+    for steps in (1, 2, 6):
+        np.testing.assert_array_equal(places[:, steps - 1], model.walk(bits[:5], steps, random_state=2))
     np.testing.assert_array_equal(model.walk(bits[:5], random_state=1), model.walk(bits[:5], 1, random_state=1))
     assert model.noise_ is before
-    for call in (lambda: model.walk(bits, steps=0), lambda: model.sample(0)):
+    for call in (lambda: model.walk(bits, 0), lambda: model.chain(bits, 0), lambda: model.sample(0)):
         with pytest.raises(SettingError, match="Give a whole number of at least 1"):
             call()

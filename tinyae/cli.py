@@ -47,6 +47,8 @@ _HELP = {
     "schedule": "of the KL term's weight: linear, cyclical or constant", "warmup": "epochs in which it rises",
     "free_bits": "nats per component that cost nothing",
     "walkback": "steps of the chain that are taught",
+    "persistence": "weight of a step of the chain against the one before",
+    "tied": "the decoder's weights are the encoder's, transposed",
     "decay": "weight of the squared weights", "penalty": "weight of the further term of the loss",
     "reduction": "batch_mean, batch_sum or mean, of |z|", "rho": "how often a unit should be awake",
 }  # fmt: skip

@@ -4,10 +4,11 @@ from ..nn.activations import ActivationName
 from ..ops import Array
 from ..tensor import Tensor
 from .base import Autoencoder
+from .linear import MayBeTied
 
 __all__ = ["ContractiveAutoencoder"]
 
-class ContractiveAutoencoder(Autoencoder):
+class ContractiveAutoencoder(MayBeTied):
     activation: ActivationName = "sigmoid"
     penalty: float = 1e-3
 

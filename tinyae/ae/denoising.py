@@ -5,6 +5,7 @@ import numpy as np
 from .. import ops
 from ..data import batches
 from .base import _ROWS, Autoencoder, variant
+from .linear import MayBeTied
 
 __all__ = ["DenoisingAutoencoder", "Noise2NoiseAutoencoder"]
 
@@ -12,7 +13,7 @@ __all__ = ["DenoisingAutoencoder", "Noise2NoiseAutoencoder"]
 @variant("denoising", family="deterministic", paper="Vincent, Larochelle, Bengio and Manzagol 2008",
          aliases=("dae",),
          proof="shares of noise; drawn once it is a fit from spoiled rows, to the bit; removes noise")  # fmt: skip
-class DenoisingAutoencoder(Autoencoder):
+class DenoisingAutoencoder(MayBeTied):
     """The denoising autoencoder: x_hat = decoder(encoder(corrupt(x))), compared with the clean x.
 
     ``corrupt(x) = x + noise * N(0, 1)``, or some values set to 0, or some to 0 or 1. ``transform`` and ``reconstruct``
@@ -28,8 +29,11 @@ class DenoisingAutoencoder(Autoencoder):
         How much of it.
     fresh : bool
         Draw anew at every step; False: every row is spoiled once, before the training, which takes a copy of X.
+    tied : bool
+        The decoder's weights are the encoder's, transposed.
 
-    Differs from the paper: Gaussian noise by default, where the paper's sets a share of the inputs to zero.
+    Differs from the paper: Gaussian noise by default, where the paper's sets a share of the inputs to zero; weights
+    are tied only if you ask.
 
     Shape: as `Autoencoder`.
     """

@@ -3,12 +3,13 @@ from typing import Literal, TypeVar
 from ..ops import Array
 from ..tensor import Tensor
 from .base import Autoencoder
+from .linear import MayBeTied
 
 _X = TypeVar("_X", bound=Tensor | Array)
 
 __all__ = ["DenoisingAutoencoder", "Noise2NoiseAutoencoder"]
 
-class DenoisingAutoencoder(Autoencoder):
+class DenoisingAutoencoder(MayBeTied):
     noise: float = 0.4
     corruption: Literal["gaussian", "masking", "salt_and_pepper"] = "gaussian"
     fresh: bool = True

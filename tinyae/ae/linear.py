@@ -6,7 +6,37 @@ from .. import nn, ops
 from ..errors import SettingError
 from .base import Autoencoder, variant
 
-__all__ = ["LinearAutoencoder", "TiedAutoencoder"]
+__all__ = ["LinearAutoencoder", "MayBeTied", "TiedAutoencoder", "tied_decoder"]
+
+
+def tied_decoder(model, encoder):
+    """The encoder's linear layers in reverse order, transposed, with biases of their own and activations between them.
+
+    SettingError if there is none. Shape: of the module: (batch, n_components) -> (batch, features).
+    """
+    linears = [layer for layer in encoder.modules() if isinstance(layer, nn.Linear)]
+    if not linears:
+        raise SettingError(
+            f"{type(model).__name__}: your encoder has no Linear layer to be tied to. Use weights that are not tied."
+        )
+    layers = []
+    for linear in reversed(linears):
+        layers += [nn.Tied(linear), *([] if model.activation == "linear" else [nn.activation(model.activation)])]
+    return nn.Sequential(*layers if model.activation == "linear" else layers[:-1])
+
+
+class MayBeTied(Autoencoder):
+    """For variants whose weights may be tied: a setting ``tied``, by default False."""
+
+    tied: bool = False
+
+    def make_decoder(self, encoder):
+        """The encoder's mirror image, by weights of its own or the encoder's. Shape: as `Autoencoder`."""
+        return tied_decoder(self, encoder) if self.tied else super().make_decoder(encoder)
+
+    def _check_settings(self):
+        super()._check_settings()
+        self._check_flag("tied")
 
 
 @variant("linear", family="deterministic", paper="Baldi and Hornik 1989; Kunin et al. 2019", aliases=("pca",),
@@ -78,11 +108,4 @@ class TiedAutoencoder(Autoencoder):
 
     def make_decoder(self, encoder):
         """The encoder's layers in reverse order, transposed, with biases of their own."""
-        linears = [layer for layer in encoder.modules() if isinstance(layer, nn.Linear)]
-        if not linears:
-            name = type(self).__name__
-            raise SettingError(f"{name}: your encoder has no Linear layer to be tied to. Use Autoencoder.")
-        layers = []
-        for linear in reversed(linears):
-            layers += [nn.Tied(linear), *([] if self.activation == "linear" else [nn.activation(self.activation)])]
-        return nn.Sequential(*layers if self.activation == "linear" else layers[:-1])
+        return tied_decoder(self, encoder)
