@@ -230,7 +230,7 @@ def gaussian_nll(x, mu, logvar, *, reduction="mean", weight=None, mask=None):
 
     Shape: x and mu any -> a number, or the same for reduction="none"; logvar the same, or 0-d for one variance.
     """
-    if np.ndim(logvar):
+    if np.ndim(_values(logvar)):
         x, mu, logvar = _operands("gaussian_nll", x, mu, logvar, mask=mask)
     else:
         x, mu = _operands("gaussian_nll", x, mu, mask=mask)
