@@ -85,7 +85,7 @@ def options(parser):
 
 def run(options):
     """Measure and print; returns None, or raises Refused or Failed."""
-    header, rows = {"benchmark": "eager", **runner.machine(), "peak_gflops": 0.0}, []
+    header, rows = {"benchmark": "eager", **runner.machine(options), "peak_gflops": 0.0}, []
     with tempfile.TemporaryDirectory() as folder:
         for name in options.cases:
             if name in CASES:
@@ -120,7 +120,7 @@ def _show(title, rows):
     print(f"{title}\n")
     cells = []
     for row in rows:
-        best = "-" if row["peer"] == "control" else runner.vs_best(row, rows)
+        best = runner.ratio(runner.vs_best(row, rows))
         cells.append([row["peer"], f"{row['median_us']:,.2f}", f"{row['q1_us']:,.2f} - {row['q3_us']:,.2f}", best])
     runner.print_table(["peer", "median us", "quartiles", "vs best"], cells)
     print()

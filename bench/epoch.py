@@ -12,7 +12,7 @@ import numpy as np
 from bench import Failed, runner
 from bench.cases import CASES, pictures
 
-ROWS, BATCH = 60_000, 128
+ROWS, QUICK, BATCH = 60_000, 6_000, 128
 TOLERANCE = 1e-4  # of the mean loss
 
 # -- in the worker --------------------------------------------------------------------------------------------------
@@ -45,21 +45,22 @@ class Task:
 
 def options(parser):
     """The command line."""
-    parser.add_argument("--rows", type=lambda text: runner.numbers(text)[0], default=ROWS, metavar="N",
-                        help=f"default: {ROWS:,}")  # fmt: skip
+    parser.add_argument("--rows", type=lambda text: runner.numbers(text)[0], metavar="N",
+                        help=f"default: {ROWS:,}; with --quick {QUICK:,}")  # fmt: skip
     runner.options(parser)
 
 
 def run(options):
     """Measure and print; returns None, or raises Refused or Failed."""
-    header, left_out = {"benchmark": "epoch", **runner.machine(), "n": options.rows, "left_out": {}}, {}
+    n = options.rows or (QUICK if options.quick else ROWS)
+    header, left_out = {"benchmark": "epoch", **runner.machine(options), "n": n}, {}
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder, "X.npy"))
-        np.save(file, pictures(np.random.default_rng(0), options.rows, 784).astype(np.float32))
+        np.save(file, pictures(np.random.default_rng(0), n, 784).astype(np.float32))
         settings = {"file": file, "batch": BATCH}
         with runner.alive("bench.epoch", options.peers, options.threads, **settings) as (processes, control):
             header["peers"] = {process.peer: process.about for process in processes if process.about}
-            runner.print_header(f"epoch: {options.rows:,} shuffled rows of case a, batch {BATCH}", header, processes)
+            runner.print_header(f"epoch: {n:,} shuffled rows of case a, batch {BATCH}", header, processes)
             losses = _agree(processes, left_out)
             rounds = 1 if options.quick else 7
             times = runner.in_turn(list(losses), control, "epoch", rounds=rounds, steps=1)
@@ -67,8 +68,10 @@ def run(options):
     rows = [{"case": "a", "batch": BATCH, "peer": process.peer, "threads": process.threads, "median_us": median,
              "q1_us": q1, "q3_us": q3, "loss": losses.get(process), "rss_mb": memory.get(process)}
             for process, (q1, median, q3) in times.items()]  # fmt: skip
+    for row in rows:
+        row["vs_best"] = runner.vs_best(row, rows)
     header["left_out"] = left_out
-    _show(rows, left_out, options.rows)
+    _show(rows, left_out, n)
     runner.print_noise(rows, options.quick)
     if options.json:
         runner.write_json(options.json, header, rows)
@@ -92,7 +95,7 @@ def _show(rows, left_out, n):
                 f"{row['q1_us'] / 1e6:.3f} - {row['q3_us'] / 1e6:.3f}", "", "", ""]  # fmt: skip
         if row["peer"] != "control":
             cell[4] = f"{row['median_us'] / n:.2f}"
-            cell[5] = runner.vs_best(row, rows)
+            cell[5] = runner.ratio(row["vs_best"])
             cell[6] = "-" if row["rss_mb"] is None else f"{row['rss_mb']:.0f}"
         cells.append(cell)
     print()

@@ -39,16 +39,16 @@ print(json.dumps([(b - a) * 1e6, (c - b) * 1e6, rss]))
 
 def options(parser):
     """The command line."""
-    installed = [name for name in LIBRARIES if distribution(name)]
-    parser.add_argument("--libraries", type=runner.names(LIBRARIES), default=installed, metavar="L,L",
-                        help=f"of {', '.join(LIBRARIES)}; default: those installed")  # fmt: skip
+    present = {name: distribution(name) is not None for name in LIBRARIES}
+    parser.add_argument("--libraries", type=runner.installed(present), default=[n for n in present if present[n]],
+                        metavar="L,L", help=f"of {', '.join(LIBRARIES)}; default: those installed")  # fmt: skip
     parser.add_argument("--json", type=runner.writable, metavar="FILE", help="write machine, versions and rows to FILE")
     parser.add_argument("--quick", action="store_true", help="two imports of each: shows that it works")
 
 
 def run(options):
     """Measure and print; returns None, or raises Failed."""
-    header, samples = {"benchmark": "import", **runner.machine()}, {name: [] for name in options.libraries}
+    header, samples = {"benchmark": "import", **runner.machine(options)}, {name: [] for name in options.libraries}
     for number in range(2 if options.quick else 11):
         for name in samples:
             runner.progress(f"import {name}: {number + 1}")

@@ -95,7 +95,7 @@ def options(parser):
     parser.add_argument("--op", type=runner.names(grid.OPS), metavar="OP,OP",
                         help=f"of {', '.join(grid.OPS)}; default: all")  # fmt: skip
     runner.options(parser, PEERS)
-    parser.add_argument("--plot", type=runner.writable, metavar="FILE", help="draw the roofline, to a .png")
+    parser.add_argument("--plot", type=runner.picture, metavar="FILE", help="draw the roofline, to a .png")
 
 
 def run(options):
@@ -104,7 +104,7 @@ def run(options):
         roofline.figure()  # which says what to install, now and not after minutes of measuring
     cases = _chosen(options)
     peers = ["tinyae", *options.peers]
-    header = {"benchmark": "kernels", **runner.machine()}
+    header = {"benchmark": "kernels", **runner.machine(options)}
     rows = []
     with (
         runner.alive("bench.kernels", ["tinyae-eager", *options.peers], options.threads) as (processes, control),

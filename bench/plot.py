@@ -1,8 +1,9 @@
 """Pictures of what the benchmarks measured; matplotlib is imported when one is drawn."""
 
 import itertools
+import textwrap
 
-from bench import Refused
+from bench import Refused, runner
 from bench.cases import CASES
 from bench.peers import PEERS, family
 
@@ -13,7 +14,7 @@ COLUMNS = 4
 
 def steps(file, header, rows):
     """Bars of `train`: a panel per case and batch, a bar per peer at its best thread count, the lower bound marked."""
-    plt = _pyplot()
+    plt = library()
     panels = [
         (key, [row for row in group if row["peer"] != "control"])
         for key, group in itertools.groupby(rows, lambda row: (row["case"], row["batch"]))
@@ -36,11 +37,11 @@ def steps(file, header, rows):
         title = f"{name}. {CASES[name].title.partition(',')[0]}, batch {batch}"
         axis.set_title(title, loc="left", color=INK, fontsize=8)
     title = f"One training step, ms: median and quartiles, best thread count. {header['cpu']}, {header['date'][:10]}"
-    figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=10)
-    figure.supxlabel(
-        f"Dashed: lower bound, the matrix products at {header['peak_gflops']:.0f} GFLOP/s ({header['peak_is']})",
-        x=0.01, ha="left", color=INK, fontsize=8)  # fmt: skip
-    figure.savefig(file, dpi=150)
+    figure.suptitle(textwrap.fill(title, int(13 * size[0])), x=0.01, ha="left", color=INK, fontsize=10)
+    below = f"Dashed: lower bound, the matrix products at {header['peak_gflops']:.0f} GFLOP/s ({header['peak_is']})"
+    figure.supxlabel(textwrap.fill(below, int(16 * size[0])), x=0.01, ha="left", color=INK, fontsize=8)
+    with runner.whole(file) as partial:
+        figure.savefig(partial, dpi=110)
     plt.close(figure)
 
 
@@ -66,7 +67,8 @@ def _panel(axis, rows, bound):
         axis.spines[side].set_visible(False)
 
 
-def _pyplot():
+def library():
+    """matplotlib's pyplot, drawing to files; or a sentence on what to install."""
     try:
         import matplotlib
     except ImportError:

@@ -6,7 +6,7 @@ one is multiply-adds in registers: nothing gets above the lower of the two.
 
 import numpy as np
 
-from bench import Refused, grid
+from bench import Refused, grid, runner
 
 COLOURS = {
     "element-wise": "#1f77b4", "gradient": "#7fb2d9", "arithmetic": "#17becf", "reduction": "#2ca02c",
@@ -47,7 +47,8 @@ def draw(path, header, rows):
         _label_roofs(axes, header["peaks"][threads])
         _label(axes, part)
     picture.set_layout_engine("none")
-    picture.savefig(path, dpi=130)
+    with runner.whole(path) as partial:
+        picture.savefig(partial, dpi=100)
 
 
 def _points(rows, threads):

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,12 @@ from bench import Failed, Refused, Unavailable
 from bench.peers import PEERS, Peer, family
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results"
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 THREADS = [f"{library}_NUM_THREADS" for library in ("OPENBLAS", "OMP", "MKL", "BLIS", "TINYAE")]
 THREADS.append("NPROC")  # JAX's
 
+PICTURES = (".png", ".svg", ".pdf")
 NOISY = 0.1  # of the median, between the control's quartiles
 
 # -- options --------------------------------------------------------------------------------------------------------
@@ -36,9 +39,9 @@ NOISY = 0.1  # of the median, between the control's quartiles
 
 def options(parser, peers=tuple(PEERS)):
     """The options that benchmarks share: --peers, --threads, --json, --quick."""
-    installed = [name for name in peers if PEERS[name].is_installed()]
-    parser.add_argument("--peers", type=names(peers), default=installed, metavar="P,P",
-                        help=f"of {', '.join(peers)}; default: those installed")  # fmt: skip
+    present = {name: PEERS[name].is_installed() for name in peers}
+    parser.add_argument("--peers", type=installed(present), default=[name for name in peers if present[name]],
+                        metavar="P,P", help=f"of {', '.join(peers)}; default: those installed")  # fmt: skip
     parser.add_argument("--threads", type=numbers, default=sorted({1, min(2, CORES)}), metavar="N,N",
                         help="threads per peer; one that has a single thread takes part once; "
                              "default: 1,2")  # fmt: skip
@@ -54,6 +57,18 @@ def names(known):
         for name in given:
             if name not in known:
                 raise argparse.ArgumentTypeError(f"there is no {name!r}; there are: {', '.join(known)}")
+        return given
+
+    return parse
+
+
+def installed(present):
+    """An argparse type: as `names`, of {name: whether it is installed}; who is not is left out, as reports say."""
+
+    def parse(text):
+        given = [name for name in names(present)(text) if present[name]]
+        if not given:
+            raise argparse.ArgumentTypeError(f"{text} is not installed")
         return given
 
     return parse
@@ -82,9 +97,17 @@ def positive(text):
 
 
 def writable(text):
+    """An argparse type: a file that can be written."""
     if Path(text).is_dir() or not os.access(Path(text).parent, os.W_OK):  # said now, not after a minute of measuring
         raise argparse.ArgumentTypeError(f"cannot write a file {text!r}")
     return Path(text)
+
+
+def picture(text):
+    """An argparse type: as `writable`, of what matplotlib can write."""
+    if Path(text).suffix not in PICTURES:
+        raise argparse.ArgumentTypeError(f"{text!r} is no picture; its name ends in one of: {', '.join(PICTURES)}")
+    return writable(text)
 
 
 # -- processes ------------------------------------------------------------------------------------------------------
@@ -170,13 +193,14 @@ def of_all(processes, left_out, call):
     Raises Refused if there is nobody.
     """
     results = {}
-    for process in processes:
-        progress(f"{process.label}: some steps to compare")
-        try:
-            results[process] = call(process)
-        except Unavailable as problem:
-            left_out[process.peer] = str(problem)
-            process.close()
+    progress("some steps to compare")
+    with ThreadPoolExecutor(CORES) as pool:  # nothing is timed yet, and torch.compile takes its time
+        for process, answer in [(process, pool.submit(call, process)) for process in processes]:
+            try:
+                results[process] = answer.result()
+            except Unavailable as problem:
+                left_out[process.peer] = str(problem)
+                process.close()
     progress("")
     if not results:
         raise Refused("\n".join(["nobody is left to time.", *(f"{peer}: {why}" for peer, why in left_out.items())]))
@@ -253,17 +277,19 @@ def resident_mb():
 # -- report ---------------------------------------------------------------------------------------------------------
 
 
-def machine():
-    """CPU, cores, system, versions, date: what a number means nothing without."""
+def machine(options):
+    """CPU, cores, system, versions, date, whether it was --quick: what a number means nothing without."""
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     return {
+        "quick": options.quick,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "cpu": _cpu(),
         "cores": CORES,
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]} {platform.machine()}",
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": f"{blas.get('name', 'no BLAS known')} {blas.get('version', '')}".strip(),
+        "not_here": [name for name, peer in PEERS.items() if not peer.is_installed()],
     }
 
 
@@ -283,9 +309,8 @@ def print_header(title, machine, processes):
     for peer, about in {process.peer: process.about for process in processes if process.about}.items():
         said = ", ".join(f"{name} {value}" for name, value in about.items() if value and name != "path")
         print(f"{peer:13} {said}\n{'':13} {about['path']}")
-    absent = [name for name, peer in PEERS.items() if not peer.is_installed()]
-    if absent:
-        print(f"not here      {', '.join(absent)}")
+    if machine["not_here"]:
+        print(f"not here      {', '.join(machine['not_here'])}")
 
 
 def print_table(header, rows):
@@ -297,17 +322,27 @@ def print_table(header, rows):
 
 
 def vs_best(row, rows):
-    """The time of the fastest peer of another library / this row's, as text; a library is all of a family's peers."""
+    """The time of the fastest peer of another library / this row's, or None; a library is all of a family's peers."""
     others = [other["median_us"] for other in rows if family(other["peer"]) not in ("control", family(row["peer"]))]
-    return f"{min(others) / row['median_us']:.2f}" if others else "-"
+    return min(others) / row["median_us"] if others and row["peer"] != "control" else None
+
+
+def ratio(value):
+    """Two digits, or a dash for None."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def noise(rows):
+    """The distance of the control's quartiles, in parts of its median: the largest of all its rows."""
+    return max((row["q3_us"] - row["q1_us"]) / row["median_us"] for row in rows if row["peer"] == "control")
 
 
 def print_noise(rows, quick):
     """What the last column means, and how far the rows can be trusted: the control's spread is the run's own."""
-    noise = max((row["q3_us"] - row["q1_us"]) / row["median_us"] for row in rows if row["peer"] == "control")
+    spread = noise(rows)
     print("vs best  time of the fastest other library / this peer's time: above 1 is faster than all of them")
-    print(f"control  a fixed NumPy loop: that its quartiles differ by up to {noise:.0%} is this run's noise")
-    if noise > NOISY:
+    print(f"control  a fixed NumPy loop: that its quartiles differ by up to {spread:.0%} is this run's noise")
+    if spread > NOISY:
         print("The machine was busy with something else: no number above means much. Repeat the run.")
     if quick:
         print("--quick: too few samples to compare with anything.")
@@ -318,8 +353,44 @@ def microseconds(value):
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
+@contextlib.contextmanager
+def whole(path):
+    """``with whole(path) as partial``: what is written to partial appears as path, complete, or not at all."""
+    partial = path.with_name(f".{path.name}.part{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_json(path, header, rows):
-    """{**header, "rows": rows}; the file appears whole or not at all."""
-    partial = path.with_name(f"{path.name}.part")
-    partial.write_text(json.dumps({**header, "rows": rows}, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    """{**header, "rows": rows}, a row per line, without the places where the peers are installed."""
+    peers = {
+        name: about and {key: value for key, value in about.items() if key != "path"}
+        for name, about in header.get("peers", {}).items()
+    }
+    head = json.dumps({**header, **({"peers": peers} if peers else {})}, indent=1).removesuffix("\n}")
+    lines = (json.dumps({key: _rounded(value) for key, value in row.items()}) for row in rows)
+    with whole(path) as partial:
+        partial.write_text(f'{head},\n "rows": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n", encoding="utf-8")
+
+
+def _rounded(value):
+    return float(f"{value:.7g}") if isinstance(value, float) else value
+
+
+def write_between(path, name, text):
+    """Replace what stands in a file between <!-- name --> and <!-- /name -->; raises Refused where these are not."""
+    before, opening, rest = path.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
+    _, closing, after = rest.partition(f"<!-- /{name} -->\n")
+    if not closing:
+        raise Refused(f"{path} has no lines <!-- {name} --> and <!-- /{name} -->, between which the table would stand.")
+    with whole(path) as partial:
+        partial.write_text(before + opening + text + closing + after, encoding="utf-8")
+
+
+def markdown(header, rows, left=1):
+    """A Markdown table, so many columns to the left, the others, which are numbers, to the right."""
+    ruler = ["---"] * left + ["---:"] * (len(header) - left)
+    return "".join(f"| {' | '.join(row)} |\n" for row in (header, ruler, *rows))

@@ -64,11 +64,11 @@ def options(parser):
 
 def run(options):
     """Measure and print; returns None, or raises Refused or Failed."""
-    header, rows = {"benchmark": "scale", **runner.machine(), "peers": {}}, []
+    header, rows = {"benchmark": "scale", **runner.machine(options), "peers": {}}, []
     sizes = [n for n in options.rows if n <= 2_000] if options.quick else list(options.rows)
     usual, batches, widths = (500, (8, 64), (8, 64)) if options.quick else (USUAL, BATCHES, WIDTHS)
     with tempfile.TemporaryDirectory() as folder:
-        sizes, why = _affordable(sizes, folder)
+        sizes, header["left_out"] = _affordable(sizes, folder)
         file = str(Path(folder, "X.npy"))
         _write(file, max(usual, *sizes))
         plan = [("rows", n, mapped, HIDDEN, BATCH) for n in sizes for mapped in (False, True)]
@@ -82,7 +82,7 @@ def run(options):
                 case = f"{varied} {settings['hidden' if varied == 'width' else varied]}{' mapped' * mapped}"
                 rows.append({"case": case, "batch": batch, "peer": peer, "threads": options.threads, **row, **settings})
     runner.progress("")
-    _show(header, rows, why)
+    _show(header, rows)
     if options.json:
         runner.write_json(options.json, header, rows)
 
@@ -155,7 +155,7 @@ def _anonymous_mb(pid):
     return None
 
 
-def _show(header, rows, why):
+def _show(header, rows):
     print("scale: Autoencoder(...).fit for one epoch, microseconds per row\n")
     print(f"machine       {header['cpu']}, {header['cores']} cores, {header['system']}")
     for peer, about in header["peers"].items():
@@ -170,8 +170,8 @@ def _show(header, rows, why):
     print()
     runner.print_table(["peer", "rows", "data", "batch", "width", "us/row", "quartiles", "MB"], cells)
     print("\nMB  the most anonymous memory while fitting, beyond that of Python, the library and the data before it")
-    if why:
-        print(why)
+    if header["left_out"]:
+        print(header["left_out"])
     for peer in header["peers"]:
         _verdict(peer, [row for row in rows if row["peer"] == peer and row["case"].startswith("rows")])
 

@@ -65,18 +65,33 @@ def options(parser):
     parser.add_argument("--peak", type=runner.positive, metavar="GFLOPS",
                         help="the machine's float32 peak, for the lower bound; "
                              "default: measured with NumPy")  # fmt: skip
-    parser.add_argument("--plot", type=runner.writable, metavar="FILE", help="draw the medians to FILE (.png, .svg)")
+    parser.add_argument("--plot", type=runner.picture, metavar="FILE", help="draw the medians to FILE (.png, .svg)")
 
 
 def run(options):
     """Measure and print; returns None, or raises Refused or Failed."""
-    header, rows = {"benchmark": "train", **runner.machine(), "peak_gflops": options.peak or 0.0}, []
+    if options.plot:
+        plot.library()  # which says what to install, now and not after minutes of measuring
+    header, rows, failed = {"benchmark": "train", **runner.machine(options), "peak_gflops": options.peak or 0.0}, [], {}
     with tempfile.TemporaryDirectory() as folder:
         for name in options.cases:
             for batch in options.batch or CASES[name].batches:
-                group = measure(name, batch, options, header, folder)
+                try:
+                    group = measure(name, batch, options, header, folder)
+                except Failed as problem:  # the other cases are none the worse
+                    failed[f"{name}/{batch}"] = str(problem)
+                    continue
                 _show(name, batch, group, header)
                 rows += group
+    if rows:
+        _report(options, {**header, "failed": failed}, rows)
+    if failed:
+        raise Failed("\n".join(f"case {case}: {why}" for case, why in failed.items()))
+
+
+def _report(options, header, rows):
+    for row in rows:
+        row["x_bound"] = _x_bound(row, header)
     print("x bound  time / lower bound")
     print(f"Before the timing all peers agreed on the losses of {CHECKED} steps and on the parameters after them.")
     runner.print_noise(rows, options.quick)
@@ -104,12 +119,22 @@ def measure(name, batch, options, header, folder):
         times = runner.in_turn(list(losses), control, f"case {name}, batch {batch}", **few)
         _peak(header, options, control)
         memory = {process: process.call("resident_mb") for process in losses}
-    return [
+    rows = [
         {"case": name, "batch": batch, "peer": process.peer, "threads": process.threads,
          "median_us": median, "q1_us": q1, "q3_us": q3,
          "loss20": losses.get(process), "rss_mb": memory.get(process)}
         for process, (q1, median, q3) in times.items()
     ]  # fmt: skip
+    for row in rows:
+        row["vs_best"] = runner.vs_best(row, rows)
+    return rows
+
+
+def _x_bound(row, header):
+    """Time / that of the arithmetic of the matrix products at the peak, as far as that is known by now."""
+    if row["peer"] == "control":
+        return None
+    return row["median_us"] * 1e3 * header["peak_gflops"] / header["flops"][f"{row['case']}/{row['batch']}"]
 
 
 def _peak(header, options, control):
@@ -168,8 +193,8 @@ def _show(name, batch, rows, header):
         spread = f"{runner.microseconds(row['q1_us'])} - {runner.microseconds(row['q3_us'])}"
         cell = [row["peer"], str(row["threads"]), runner.microseconds(row["median_us"]), spread, "", "", ""]
         if row["peer"] != "control":
-            cell[4] = runner.vs_best(row, rows)
-            cell[5] = f"{row['median_us'] / bound:,.1f}"
+            cell[4] = runner.ratio(row["vs_best"])
+            cell[5] = f"{_x_bound(row, header):,.1f}"
             cell[6] = "-" if row["rss_mb"] is None else f"{row['rss_mb']:.0f}"
         cells.append(cell)
     runner.print_table(["peer", "threads", "median us", "quartiles", "vs best", "x bound", "MB"], cells)

@@ -7,6 +7,7 @@ source folder that must not shadow the installed package.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -63,23 +64,30 @@ def test_a_run_prints_its_table_and_writes_its_rows(root):
     done = tiny(root, "--peers", ",".join(PEERS), "--json", "out.json", path=root)
     assert done.returncode == 0, done.stderr
     written = json.loads((root / "out.json").read_text())
-    assert list(root.glob("*.part")) == []
+    assert not [file for file in root.iterdir() if ".part" in file.name]
 
     assert [row["peer"] for row in written["rows"]] == [*PEERS, "control"]
     for row in written["rows"]:
-        assert list(row) == ["case", "batch", "peer", "threads", "median_us", "q1_us", "q3_us", "loss20", "rss_mb"]
+        assert list(row) == ["case", "batch", "peer", "threads", "median_us", "q1_us", "q3_us", "loss20", "rss_mb",
+                             "vs_best", "x_bound"]  # fmt: skip
         assert (row["case"], row["batch"], row["threads"]) == ("a", 4, 1)
         assert 0 < row["q1_us"] <= row["median_us"] <= row["q3_us"]
     *peers, control = written["rows"]
     assert all(row["loss20"] == pytest.approx(peers[-1]["loss20"], rel=1e-4) for row in peers)
-    assert control["loss20"] is control["rss_mb"] is None
+    assert all(control[key] is None for key in ("loss20", "rss_mb", "vs_best", "x_bound"))
+    others = min(row["median_us"] for row in peers if not row["peer"].startswith("tinyae"))
+    assert peers[0]["vs_best"] == pytest.approx(others / peers[0]["median_us"])
+    bound = written["flops"]["a/4"] / written["peak_gflops"] / 1e3
+    assert all(row["x_bound"] == pytest.approx(row["median_us"] / bound) for row in peers)
 
     installed = str(Path(kernels.__file__).parents[1])
     for peer in PEERS[:-1]:
         about = written["peers"][peer]
-        assert about["path"] == installed
         assert about["backend"] == {"tinyae-eager": "c", "tinyae-numpy": "numpy"}[peer]
+    text = (root / "out.json").read_text()
+    assert not [place for place in (installed, sys.prefix, str(root)) if place in text]
     assert {"benchmark", "date", "cpu", "cores", "system", "python", "numpy", "blas", "peak_gflops"} <= set(written)
+    assert written["quick"] is True
 
     assert installed in done.stdout
     assert "batch 4: 2.0 MFLOP" in done.stdout
@@ -102,9 +110,22 @@ def test_peers_agree_where_the_gradient_is_by_hand(root):
 
 def test_who_is_not_installed_is_named(root):
     spoil(root, "peers/__init__.py", '_ANY, "jax")', '_ANY, "no_such_library")')
-    done = tiny(root, "--peers", "numpy", cases="f")
+    done = tiny(root, "--peers", "numpy,jax", "--json", "out.json", cases="f")
     assert done.returncode == 0, done.stderr
     assert any(line.split()[:2] == ["not", "here"] and "jax" in line for line in done.stdout.splitlines())
+    written = json.loads((root / "out.json").read_text())
+    assert "jax" in written["not_here"] and [row["peer"] for row in written["rows"]] == ["numpy", "control"]
+    done = tiny(root, "--peers", "jax", cases="f")
+    assert done.returncode == 2 and "jax is not installed" in done.stderr
+
+
+def test_a_case_that_fails_leaves_the_others(root):
+    spoil(root, "peers/numpy.py", "0.1 / rows", "0.2 / rows")
+    done = tiny(root, "--peers", "tinyae-numpy,numpy", "--json", "out.json", cases="h,f")
+    assert done.returncode == 1
+    assert "bench train: case h/4: nothing was timed.\ntinyae-numpy (1 thread) disagrees" in done.stderr
+    written = json.loads((root / "out.json").read_text())
+    assert {row["case"] for row in written["rows"]} == {"f"} and list(written["failed"]) == ["h/4"]
 
 
 def test_the_picture_is_drawn(root):
@@ -203,6 +224,117 @@ def test_eager_compares_before_it_times(root, case):
     assert f"tinyae-numpy (1 thread) is wrong by 1.0e-02 of the largest entry in {case}" in done.stderr
 
 
+# -- bench/results and the README's tables ----------------------------------------------------------------------------
+
+
+def test_all_goes_on_after_a_failure(root):
+    runs = '"none": ([], False), "import": (["--libraries", "numpy"], False)'
+    spoil(root, "all.py", "RUNS = {", "RUNS = {" + runs + "}\nOLD = {")
+    done = bench(root, "all", "--quick")
+    assert done.returncode == 1 and "bench all: what they said is above: none (exit code 2)." in done.stderr
+    assert json.loads((root / "bench" / "results" / "import.json").read_text())["quick"] is True
+
+
+def results(folder):
+    """Writes what benchmarks would have found."""
+    machine = {"quick": False, "date": "2020-02-20T20:20:20+00:00", "cpu": "Abacus", "cores": 2, "system": "Sand",
+               "python": "3.1", "numpy": "0.1", "not_here": ["jax"]}  # fmt: skip
+    peers = {"tinyae": {"version": "7", "ISA": "mmx"}, "torch": {"version": "8"}}
+
+    def row(case, peer, median, spread=0.01, **more):
+        return {"case": case, "batch": 32, "peer": peer, "threads": 1, "median_us": median,
+                "q1_us": median * (1 - spread), "q3_us": median * (1 + spread), **more}  # fmt: skip
+
+    def write(name, rows, **more):
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.json").write_text(json.dumps({**machine, **more, "rows": rows}))
+
+    steps = [row("a", "tinyae", 200.0, vs_best=2.0, x_bound=4.0), row("a", "tinyae", 250.0, vs_best=1.6, x_bound=5.0),
+             row("a", "torch", 400.0, vs_best=0.5, x_bound=8.0), row("a", "control", 9.0)]  # fmt: skip
+    write("train", steps, peak_gflops=99.6, peak_is="as stated", peers=peers, failed={"h/4": "they\ndisagree."},
+          left_out={"a/32": {"jax": "too old."}})  # fmt: skip
+    write("epoch", [row("a", "tinyae", 2e5, vs_best=3.0), row("a", "torch", 6e5, 0.2), row("a", "control", 9.0, 0.2)],
+          n=1234, left_out={})  # fmt: skip
+    sizes = {"rows 1000": 5.0, "rows 1000 mapped": 6.0, "batch 8": 7.0, "width 9": 8.0}
+    write("scale", [row(case, "tinyae", time, mapped="mapped" in case, anonymous_mb=10 * time)
+                    for case, time in sizes.items()], left_out="left out: all else")  # fmt: skip
+    write("import", [row("import", "numpy", 9e4, rss_mb=30, disk_mb=60.0),
+                     row("import", "tinyae", 2e4, rss_mb=35, disk_mb=1.26)])  # fmt: skip
+
+
+def test_the_table_says_what_the_files_say(root):
+    shutil.rmtree(root / "bench" / "results", ignore_errors=True)
+    assert bench(root, "table").stdout.startswith("Nothing has been measured yet")
+    results(root / "bench" / "results")
+    done = bench(root, "table")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    for line in [
+        "Measured on 2020-02-20: Abacus, 2 cores, Sand, Python 3.1, NumPy 0.1.",
+        "| case | batch | tinyae | PyTorch | x best | x bound |",
+        "| a. 784-64-784 relu/sigmoid, MSE | 32 | 200 | 400 | 2.00 | 4.0 |",
+        "matrix products alone at 100 GFLOP/s, as stated.",
+        "tinyae 7 (mmx), PyTorch 8. Not installed: jax.",
+        "The quartiles of a fixed loop, the control, differed by up to 2%.",
+        "Case h/4 was not timed: they disagree.",
+        "Left out: jax, case a/32: too old.",
+        "A shuffled epoch of case a, 1,234 rows, batch 32, median seconds:",
+        "| seconds | 0.200 | 0.600 | 3.00 |",
+        "The quartiles of a fixed loop, the control, differed by up to 40%: the machine was busy, and no number here "
+        "means much.",
+        "| 1,000 | 5.00 | 6.00 | 60 |", "| 8 | 7.00 | 70 |", "| 9 | 8.00 | 80 |", "left out: all else",
+        "| `numpy` | 90 | - | 60.0 |", "| `tinyae` | 20 | 5 | 1.3 |",
+    ]:  # fmt: skip
+        assert line in lines
+    assert done.stdout.count("Measured on") == 1 and "quick" not in done.stdout
+
+    (root / "R.md").write_text("before\n<!-- speed -->\nold\n<!-- /speed -->\nafter\n")
+    assert bench(root, "table", "--write", "R.md").returncode == 0
+    assert (root / "R.md").read_text() == f"before\n<!-- speed -->\n{done.stdout}<!-- /speed -->\nafter\n"
+    (root / "R.md").write_text("no place\n")
+    refused = bench(root, "table", "--write", "R.md")
+    assert refused.returncode == 2 and "R.md has no lines <!-- speed -->" in refused.stderr
+    assert (root / "R.md").read_text() == "no place\n"
+
+
+def between(name):
+    return (BENCH.parent / "README.md").read_text().partition(f"<!-- {name} -->\n")[2].partition(f"<!-- /{name} -->")[0]
+
+
+def test_the_readme_is_of_the_results_that_stand_there():
+    """Run `python -m bench table --write README.md` after new results."""
+    assert between("speed") == bench(BENCH.parent, "table").stdout
+
+
+@pytest.mark.skipif(kernels.info()["backend"] == "numpy", reason="the backend is NumPy: there is no C to test")
+def test_the_readme_says_which_models_compile(root):
+    """Run `python -m bench compiles --write README.md` after a change; counts may drift by a quarter until then."""
+    done = bench(root, "compiles", "--markdown")
+    assert done.returncode == 0, done.stderr
+    said, found = between("compiles"), done.stdout
+    assert re.sub(r"\d+", "#", said) == re.sub(r"\d+", "#", found)
+    numbers = [[int(n) for n in re.findall(r" (\d+)\b", text)] for text in (said, found)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=0.25)
+
+
+@pytest.mark.skipif(kernels.info()["backend"] == "numpy", reason="the backend is NumPy: there is no C to test")
+def test_what_does_not_compile_is_named(root):
+    spoil(root, "compiles.py", "        return [_count(plan)", PARTLY)
+    lines = bench(root, "compiles").stdout.splitlines()
+    (vae,) = [line for line in lines if line.startswith("vae ")]
+    assert "bernoulli: in C but for 2 in Python: where; gaussian: refused: data looks at a value  " in vae
+    assert any(line.split() == ["tied", "not", "by", "a", "plan", "-", "-"] for line in lines)
+
+
+PARTLY = '''\
+        if name != "vae":
+            return [], []
+        if loss == "bernoulli":
+            return [(9, 5, ["where", "where"])], []
+        return [], ["compile: data at /some/file.py:7 `x.item()` looks at a value. Do not."]
+        return [_count(plan)'''
+
+
 def test_no_arguments_list_the_benchmarks(root):
     done = bench(root)
     assert done.returncode == 0
@@ -264,7 +396,7 @@ def test_tinyae_not_installed(root):
 def test_a_worker_that_crashes_is_named(root):
     done = tiny(root, "--peers", "numpy,tinyae", path=pretend(root, init="import os; os._exit(3)"))
     assert done.returncode == 1
-    assert done.stderr.startswith("bench train: tinyae (1 thread) ended with exit code 3;")
+    assert done.stderr.startswith("bench train: case a/4: tinyae (1 thread) ended with exit code 3;")
 
 
 def test_a_worker_that_breaks_down_shows_where(root):
@@ -272,13 +404,14 @@ def test_a_worker_that_breaks_down_shows_where(root):
     done = tiny(root, "--peers", "numpy")
     assert done.returncode == 1
     assert "missing 1 required positional argument: 'g'" in done.stderr
-    assert "bench train: numpy (1 thread) ended with exit code 1;" in done.stderr
+    assert "case a/4: numpy (1 thread) ended with exit code 1;" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nothing"], "There are: compare, eager, epoch, import, kernels, scale, train, ulp."),
+        (["nothing"], "There are: all, compare, compiles, eager, epoch, import, kernels, "),
+        (["train", "--plot", "out.json"], "'out.json' is no picture"),
         (["train", "--peers", "someone"], "there is no 'someone'; there are: tinyae, tinyae-eager, "),
         (["train", "--cases", "z"], "there is no 'z'; there are: a, b, c, d, e, f, g, h"),
         (["train", "--batch", "32,0"], "'32,0' is not a list of whole numbers from 1 on"),
