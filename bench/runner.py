@@ -201,6 +201,10 @@ def of_all(processes, left_out, call):
             except Unavailable as problem:
                 left_out[process.peer] = str(problem)
                 process.close()
+            except BaseException:  # Ctrl-C, too: what the others are at must not be waited for
+                for other in processes:
+                    other.pipe.kill()
+                raise
     progress("")
     if not results:
         raise Refused("\n".join(["nobody is left to time.", *(f"{peer}: {why}" for peer, why in left_out.items())]))
