@@ -687,10 +687,18 @@ int64_t tae_plan_prepare(tae_plan *plan) {
     plan->scratch_bytes = 0;
     for (int64_t i = 0; i < plan->instructions; i++)
         if (!is_right(plan, &plan->instruction[i])) return i;
+    for (int64_t i = 0; i < plan->inputs; i++)
+        if (plan->input[i] < 0 || plan->input[i] >= plan->buffers) return plan->instructions;
     return -1;
 }
 
-int64_t tae_plan_run(tae_plan *plan, int64_t first, int64_t last) {
+/* Inputs get their memory; without any they forget it: an address must not outlive its array. */
+static void bring(tae_plan *plan, const void *const *inputs) {
+    for (int64_t i = 0; i < plan->inputs; i++)
+        plan->buffer[plan->input[i]].memory = inputs ? (void *)inputs[i] : NULL;
+}
+
+static int64_t run_range(tae_plan *plan, int64_t first, int64_t last) {
     for (int64_t i = first < 0 ? 0 : first; i < last && i < plan->instructions; i++) {
         tae_instruction *it = &plan->instruction[i];
 #ifdef TAE_CHECKED
@@ -699,6 +707,13 @@ int64_t tae_plan_run(tae_plan *plan, int64_t first, int64_t last) {
         if (!kinds[it->kind].run(plan, it)) return i;
     }
     return -1;
+}
+
+int64_t tae_plan_run(tae_plan *plan, int64_t first, int64_t last, const void *const *inputs) {
+    bring(plan, inputs);
+    const int64_t bad = run_range(plan, first, last);
+    bring(plan, NULL);
+    return bad;
 }
 
 /* A feed is a gather whose data and index are not in buffers of the plan: here is a plan that has them. */
@@ -714,8 +729,8 @@ static void feed_plan(const tae_plan *plan, const tae_feed *f, int64_t step, tae
     it->gather = (tae_plan_gather){f->from, f->batch, f->n, f->data_rows, {0, 0}, {1, 0}, {2, f->to.offset}, f->scale};
 }
 
-int64_t tae_plan_epoch(tae_plan *plan, int64_t steps, int64_t feeds, const tae_feed *feed, int64_t losses,
-                       const tae_loss *loss) {
+static int64_t run_epoch(tae_plan *plan, int64_t steps, int64_t feeds, const tae_feed *feed, int64_t losses,
+                         const tae_loss *loss) {
     tae_buffer buffer[3];
     tae_plan own;
     tae_instruction it;
@@ -732,7 +747,7 @@ int64_t tae_plan_epoch(tae_plan *plan, int64_t steps, int64_t feeds, const tae_f
             feed_plan(plan, &feed[i], step, buffer, &own, &it);
             run_gather(&own, &it);
         }
-        const int64_t bad = tae_plan_run(plan, 0, plan->instructions);
+        const int64_t bad = run_range(plan, 0, plan->instructions);
         if (bad >= 0) return bad;
         for (int64_t i = 0; i < losses; i++) {
             const void *value = memory_of(plan, loss[i].from, loss[i].dtype);
@@ -740,4 +755,12 @@ int64_t tae_plan_epoch(tae_plan *plan, int64_t steps, int64_t feeds, const tae_f
         }
     }
     return -1;
+}
+
+int64_t tae_plan_epoch(tae_plan *plan, const void *const *inputs, int64_t steps, int64_t feeds, const tae_feed *feed,
+                       int64_t losses, const tae_loss *loss) {
+    bring(plan, inputs);
+    const int64_t bad = run_epoch(plan, steps, feeds, feed, losses, loss);
+    bring(plan, NULL);
+    return bad;
 }

@@ -377,9 +377,10 @@ typedef struct {
 } tae_instruction;
 
 typedef struct {
-    int64_t buffers, instructions;
+    int64_t buffers, instructions, inputs;
     tae_buffer *buffer;
     tae_instruction *instruction;
+    const int64_t *input;   /* the numbers of the buffers whose memory each run brings */
     void *scratch;          /* for what an instruction needs while it runs, aligned as 64 bytes are */
     int64_t scratch_bytes;  /* how many: set by tae_plan_prepare */
 } tae_plan;
@@ -413,17 +414,18 @@ int tae_rule_numbers(int rule);
 
 /* Checks every instruction and sets what it says above.  No other change to a plan is allowed afterwards than buffers'
  * addresses, scratch, an update's numbers and step, and a noise's key and counter.  -1, or the number of the first
- * instruction that is wrong or would touch memory outside of its buffers or write into one that is not writeable. */
+ * instruction that is wrong or would touch memory outside of its buffers or write into one that is not writeable;
+ * `instructions` if an input is no buffer. */
 int64_t tae_plan_prepare(tae_plan *plan);
 
-/* Runs instructions first .. last - 1, all buffers having memory.  -1, or the number of the one that could not be run,
- * an index being out of range. */
-int64_t tae_plan_run(tae_plan *plan, int64_t first, int64_t last);
+/* Runs instructions first .. last - 1; inputs: the memory of plan->input, forgotten afterwards, all other buffers having
+ * theirs.  -1, or the number of the one that could not be run, an index being out of range. */
+int64_t tae_plan_run(tae_plan *plan, int64_t first, int64_t last, const void *const *inputs);
 
 /* Runs all instructions `steps` times.  -1, or the number of the instruction, or `instructions` plus that of the feed
  * or, after those, of the loss, that is wrong; nothing has been run if it is a feed or a loss. */
-int64_t tae_plan_epoch(tae_plan *plan, int64_t steps, int64_t feeds, const tae_feed *feed, int64_t losses,
-                       const tae_loss *loss);
+int64_t tae_plan_epoch(tae_plan *plan, const void *const *inputs, int64_t steps, int64_t feeds, const tae_feed *feed,
+                       int64_t losses, const tae_loss *loss);
 
 /* What bench/ holds the functions above against: this machine's limits on the ISA in force.
  *   peak_fma      `rounds` of independent multiply-adds in registers on each of tae_threads() threads; *flops = how many

@@ -925,11 +925,11 @@ static void check_plan(int64_t n) {
     tae_plan plan = {.buffers = 2, .instructions = 2, .buffer = memory, .instruction = steps};
     if (tae_plan_prepare(&plan) != -1) complain("a plan is refused");
     plan.scratch = aligned_alloc(64, (size_t)plan.scratch_bytes + 64 - (size_t)plan.scratch_bytes % 64);
-    if (tae_plan_run(&plan, 0, 2) != -1) complain("a plan did not run");
+    if (tae_plan_run(&plan, 0, 2, NULL) != -1) complain("a plan did not run");
     for (int64_t i = 0; i < n; i++) near(y, i, 2, 0);
     near(sum, 0, 2 * (double)n, 0);
     const tae_loss loss = {dtype, {1, 0}, losses};
-    if (tae_plan_epoch(&plan, 2, 0, NULL, 1, &loss) != -1) complain("an epoch did not run");
+    if (tae_plan_epoch(&plan, NULL, 2, 0, NULL, 1, &loss) != -1) complain("an epoch did not run");
     if (losses[0] != 2 * (double)n || losses[1] != losses[0]) complain("an epoch's losses");
     free(plan.scratch);
     finish();

@@ -21,7 +21,6 @@ from .arrays import DENSE, address, dtype_code
 from .library import ffi, lib, reported
 
 NOWHERE = (-1, 0)
-NULL = ffi.NULL if ffi else None
 CELLS = {"rnn": 0, "lstm": 1, "gru": 2}
 NOISE = {"uniform": 0, "normal": 1, "bernoulli": 2}
 if lib is not None:
@@ -261,8 +260,7 @@ class Program:
         self._buffers, self._kinds = list(buffers), [kind for kind, _ in instructions]
         self._memory = ffi.new("tae_buffer[]", max(len(self._buffers), 1))
         self._addresses = [self._place_buffer(number) for number in range(len(self._buffers))]
-        self._inputs = [(number, ffi.addressof(self._memory, number), rest[0])
-                        for number, (kind, *rest) in enumerate(buffers) if kind == "input"]  # fmt: skip
+        self._inputs = [(number, rest[0]) for number, (kind, *rest) in enumerate(buffers) if kind == "input"]
         self._instructions = ffi.new("tae_instruction[]", max(len(instructions), 1))
         for number, (kind, settings) in enumerate(instructions):
             encode, member = KINDS[kind]
@@ -273,8 +271,10 @@ class Program:
             }
         dtypes = {settings["dtype"] for _, settings in instructions}
         self._dtype = dtypes.pop() if len(dtypes) == 1 else None
-        plan = {"buffers": len(self._buffers), "instructions": len(instructions), "buffer": self._memory}
-        self._plan = ffi.new("tae_plan *", plan | {"instruction": self._instructions})
+        plan = {"buffers": len(self._buffers), "instructions": len(instructions), "inputs": len(self._inputs)}
+        plan |= {"buffer": self._memory, "instruction": self._instructions}
+        plan["input"] = self.keep(ffi.new("int64_t[]", [number for number, _ in self._inputs] or [0]))
+        self._plan = ffi.new("tae_plan *", plan)
         if (bad := lib.tae_plan_prepare(self._plan)) >= 0:
             kind, settings = instructions[bad]
             raise BackendError(
@@ -320,22 +320,21 @@ class Program:
         return (0, 0) if start is None else (start + place[1] * itemsize, start + place[1] * itemsize + size)
 
     def _bring(self, inputs):
-        """Gives the input buffers their addresses; what must stay alive meanwhile."""
-        alive = []
+        """The addresses of the inputs, which keep the arrays alive."""
+        brought = []
         if len(inputs) != len(self._inputs):
             self._refuse(inputs)
-        for number, buffer, size in self._inputs:
+        for number, size in self._inputs:
             x = inputs.get(number)
             if x is None or x.nbytes != size:
                 self._refuse(inputs)
             if x.flags.num & DENSE != DENSE:
                 x = np.array(x, order="C")
-            buffer.memory = memory = address(x)
-            alive.append(memory)
-        return alive
+            brought.append(address(x))
+        return brought
 
     def _refuse(self, inputs):
-        if missing := {number for number, *_ in self._inputs} - inputs.keys():
+        if missing := {number for number, _ in self._inputs} - inputs.keys():
             raise BackendError(f"Program: the inputs {sorted(missing)} have not been brought.")
         for number, x in inputs.items():
             if self._buffers[number] != ("input", x.nbytes):
@@ -347,19 +346,9 @@ class Program:
     def run(self, inputs, first=0, last=None):
         """Run instructions[first:last] once. inputs: {buffer number: array}, all of them."""
         with self._lock:
-            alive = self._bring(inputs)
-            try:
-                bad = lib.tae_plan_run(self._plan, first, len(self._kinds) if last is None else last)
-            finally:
-                self._forget()
-            del alive
+            bad = lib.tae_plan_run(self._plan, first, len(self._kinds) if last is None else last, self._bring(inputs))
         if bad >= 0:
             self._said(bad)
-
-    def _forget(self):
-        """An address must not outlive its array."""
-        for _, buffer, _ in self._inputs:
-            buffer.memory = NULL
 
     def _said(self, bad):
         if 0 <= bad < len(self._kinds):
@@ -377,7 +366,7 @@ class Program:
             for number, *_ in feeds:  # an input that is fed needs memory of its own
                 if self._buffers[number][0] == "input":
                     inputs[number] = np.empty(self._buffers[number][1], np.uint8)
-            alive = self._bring(inputs)
+            brought, alive = self._bring(inputs), []
             try:
                 for number, *_ in feeds:
                     self._memory[number].writeable = 1
@@ -389,7 +378,7 @@ class Program:
                 outs = [{"dtype": t, "from": at, "out": ffi.from_buffer("double[]", x, True)} for at, x, t in losses]
                 feed_array, loss_array = ffi.new("tae_feed[]", encoded), ffi.new("tae_loss[]", outs)
                 alive += outs
-                bad = lib.tae_plan_epoch(self._plan, steps, len(encoded), feed_array, len(outs), loss_array)
+                bad = lib.tae_plan_epoch(self._plan, brought, steps, len(encoded), feed_array, len(outs), loss_array)
                 self._said(bad)
                 if bad >= len(self._kinds):
                     what = bad - len(self._kinds)
@@ -399,9 +388,8 @@ class Program:
                         else f"Program.epoch: the loss at {losses[what - len(feeds)][0]} is not in its buffer."
                     )
             finally:
-                for _, buffer, _ in self._inputs:
-                    buffer.writeable = 0
-                self._forget()
+                for number, _ in self._inputs:
+                    self._memory[number].writeable = 0
 
     def _feed(self, steps, alive, number, data, index, scale=1.0):
         n = int(np.prod(data.shape[1:]))
@@ -426,16 +414,12 @@ class Program:
         """Seconds of each instruction, the least of `repeats` runs of all of them, one at a time."""
         best = [float("inf")] * len(self._kinds)
         with self._lock:
-            alive = self._bring(inputs)
-            try:
-                for _ in range(repeats):
-                    for i in range(len(best)):
-                        start = time.perf_counter()
-                        self._said(lib.tae_plan_run(self._plan, i, i + 1))
-                        best[i] = min(best[i], time.perf_counter() - start)
-            finally:
-                self._forget()
-            del alive
+            brought = self._bring(inputs)
+            for _ in range(repeats):
+                for i in range(len(best)):
+                    start = time.perf_counter()
+                    self._said(lib.tae_plan_run(self._plan, i, i + 1, brought))
+                    best[i] = min(best[i], time.perf_counter() - start)
         return best
 
     def _instruction(self, number, kind):

@@ -53,8 +53,6 @@ class Recorder:
         self._tick = 0
 
     def __enter__(self):
-        if mode.capture is not None:
-            raise PlanError("compile: a compiled step is called inside another one. Call the plain function there.")
         capturing.append(self)
         mode.capture = self
         return self
@@ -62,6 +60,12 @@ class Recorder:
     def __exit__(self, *_):
         mode.capture = None
         capturing.remove(self)
+
+    def refuse_another(self):
+        """A compiled step is called inside the one that is being captured."""
+        raise PlanError(
+            f"compile: at {at(here(3))} a compiled step is called inside another one. Call the plain function there."
+        )
 
     # -- values -----------------------------------------------------------------------------------------------------
 

@@ -20,8 +20,9 @@ import time
 import numpy as np
 
 from .. import kernels
-from ..engine import Var, _wrap, written
+from ..engine import Var, _wrap
 from ..errors import BackendError, PlanError, SettingError
+from ..mode import capturing, mode
 from ..nn.module import Module
 from ..tensor import Tensor
 from ..transforms import _leaves, _like
@@ -86,6 +87,8 @@ class Compiled:
         self._latest = None
 
     def __call__(self, *arrays, **settings):
+        if capturing and mode.capture is not None:
+            mode.capture.refuse_another()
         arrays = [a if a.__class__ is np.ndarray else a._data if isinstance(a, Var) else np.asarray(a) for a in arrays]
         if self._latest is not None:  # nearly always: without a key
             plan, _ = self._latest
@@ -216,7 +219,7 @@ class Plan:
             cell.name = names.get(cell.var, cell.name)
         self.updates = list(dict.fromkeys(i.op.optimizer for i in program.instructions if isinstance(i.op, Update)))
         self.cells = [(cell.var, cell.array, not cell.var.requires_grad) for cell in program.cells]
-        self.written = list(dict.fromkeys(i.result.cell.var for i in program.instructions if i.result.cell is not None))
+        self.written = {i.result.cell.var: i.where for i in program.instructions if i.result.cell is not None}
         self.states = [(o, o.state, *next(iter(o.state.items()))) for o in self.updates]
         self.settings, self.changes = self._settings(), Module.changes
         self._remember_groups()
@@ -269,9 +272,10 @@ class Plan:
         return self._outputs(self.run(arrays))
 
     def _outputs(self, values):
-        for var in self.written:
-            if var._writes is not None:  # somebody keeps it for a walk back
-                written(var)
+        for var, where in self.written.items():
+            if var._writes is not None:  # somebody may keep it for a walk back
+                var._writes[0] += 1
+                var._writes[1] = where
         if self.nested is _TENSOR:
             return _wrap(Tensor, values[0], None, None)
         return self.nest([_wrap(Tensor, value, None, None) for value in values])

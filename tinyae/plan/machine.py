@@ -20,6 +20,8 @@ from .rules import RULES
 
 __all__ = ["Machine"]
 
+ndarray = np.ndarray
+
 _CODES = {np.dtype(np.float32): 0, np.dtype(np.float64): 1, np.dtype(np.uint8): 2, np.dtype(bool): 3,
           np.dtype(np.int64): 4}  # fmt: skip
 
@@ -140,7 +142,7 @@ class Machine:
                 else:
                     self._on_host(segment, arrays, starts)
             self._finish(starts, 1)
-            return [out.copy() if out.__class__ is np.ndarray else self.array(*out, arrays).copy()
+            return [out.copy() if out.__class__ is ndarray else self.array(*out, arrays).copy()
                     for out in self.outputs]  # fmt: skip
 
     def epoch(self, steps, sources, index):
