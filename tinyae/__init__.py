@@ -10,10 +10,11 @@ Read in this order: ``errors``, ``engine``, ``ops/math``, ``tensor``, ``gradchec
 from . import ae, errors, kernels, metrics, nn, ops, optim, plot
 from ._version import __version__
 from .ae import (
-    ZOO, AnnealedVAE, Autoencoder, BetaVAE, ContractiveAutoencoder, ConvolutionalAutoencoder, DeepAutoencoder,
-    DenoisingAutoencoder, FreeBitsVAE, GRUAutoencoder, LSTMAutoencoder, LinearAutoencoder, Noise2NoiseAutoencoder,
-    OneHotAutoencoder, RBMAutoencoder, SparseAutoencoder, SparseKLAutoencoder, StackedAutoencoder,
-    StackedDenoisingAutoencoder, TeacherForcedAutoencoder, TiedAutoencoder, VAE, WalkbackAutoencoder, load,
+    ZOO, AnnealedVAE, Autoencoder, BetaVAE, ContractiveAutoencoder, ConvolutionalAutoencoder, ConvolutionalVAE,
+    DeepAutoencoder, DenoisingAutoencoder, FreeBitsVAE, GRUAutoencoder, LSTMAutoencoder, LinearAutoencoder,
+    Noise2NoiseAutoencoder, OneHotAutoencoder, RBMAutoencoder, SparseAutoencoder, SparseKLAutoencoder,
+    StackedAutoencoder, StackedDenoisingAutoencoder, StructuredVAE, TeacherForcedAutoencoder, TiedAutoencoder, VAE,
+    WalkbackAutoencoder, load,
 )  # fmt: skip
 from .data import load_data
 from .detect import AnomalyDetector
@@ -32,6 +33,7 @@ __all__ = [
     "BetaVAE",
     "ContractiveAutoencoder",
     "ConvolutionalAutoencoder",
+    "ConvolutionalVAE",
     "DeepAutoencoder",
     "DenoisingAutoencoder",
     "FreeBitsVAE",
@@ -49,6 +51,7 @@ __all__ = [
     "SparseKLAutoencoder",
     "StackedAutoencoder",
     "StackedDenoisingAutoencoder",
+    "StructuredVAE",
     "TeacherForcedAutoencoder",
     "Tensor",
     "TiedAutoencoder",

@@ -14,7 +14,8 @@ from .convolutional import ConvolutionalAutoencoder
 from .recurrent import GRUAutoencoder, LSTMAutoencoder, TeacherForcedAutoencoder
 from .stacked import RBMAutoencoder, StackedAutoencoder, StackedDenoisingAutoencoder
 from .onehot import OneHotAutoencoder
-from .variational import VAE, AnnealedVAE, BetaVAE, FreeBitsVAE
+from .variational import VAE, AnnealedVAE, BetaVAE, ConvolutionalVAE, FreeBitsVAE
+from .structured import StructuredVAE
 
 __all__ = [
     "AnnealedVAE",
@@ -22,6 +23,7 @@ __all__ = [
     "BetaVAE",
     "ContractiveAutoencoder",
     "ConvolutionalAutoencoder",
+    "ConvolutionalVAE",
     "DeepAutoencoder",
     "DenoisingAutoencoder",
     "FreeBitsVAE",
@@ -35,6 +37,7 @@ __all__ = [
     "SparseKLAutoencoder",
     "StackedAutoencoder",
     "StackedDenoisingAutoencoder",
+    "StructuredVAE",
     "TeacherForcedAutoencoder",
     "TiedAutoencoder",
     "VAE",

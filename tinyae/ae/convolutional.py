@@ -8,7 +8,7 @@ from .. import nn, ops
 from ..errors import SettingError
 from .base import Autoencoder, variant
 
-__all__ = ["ConvolutionalAutoencoder"]
+__all__ = ["ConvolutionalAutoencoder", "ImageRows"]
 
 _DOWN = ("pool", "stride")
 
@@ -29,9 +29,40 @@ class _Crop(nn.Module):
         return f"{self.height}, {self.width}"
 
 
+class ImageRows:
+    """What models share whose rows are images: the setting image_shape, and what it comes to."""
+
+    image_shape: tuple = None
+
+    def image(self):
+        """(channels, height, width) of the image that is a row: image_shape, or one channel, as nearly square as can
+        be. SettingError where it has not as many pixels as a row.
+        """
+        n, shape = self.n_features_in_, self.image_shape
+        if shape is None:
+            height = next(h for h in range(math.isqrt(n), 0, -1) if n % h == 0)
+            shape = height, n // height
+        if math.prod(shape) != n:
+            raise SettingError(
+                f"{type(self).__name__}: image_shape={self.image_shape!r} has {math.prod(shape)} pixels, the rows have "
+                f"{n}. Give (height, width) or (channels, height, width) of the images."
+            )
+        return (1, *map(int, shape))[-3:]
+
+    def _check_settings(self):
+        super()._check_settings()
+        shape = self.image_shape
+        if shape is not None and not (
+            isinstance(shape, (tuple, list)) and len(shape) in (2, 3) and all(_is_size(n) for n in shape)
+        ):
+            raise SettingError(
+                f"{type(self).__name__}: image_shape={shape!r}. Give (height, width) or (channels, height, width)."
+            )
+
+
 @variant("convolutional", family="deterministic", paper="Masci, Meier, Ciresan and Schmidhuber 2011",
          aliases=("conv",), proof="sizes halve and come back, odd ones too; codes move with the image")  # fmt: skip
-class ConvolutionalAutoencoder(Autoencoder):
+class ConvolutionalAutoencoder(ImageRows, Autoencoder):
     """The convolutional autoencoder: z = dense(pool(f(conv(... x)))), x_hat = conv(... up(f(conv(up(dense z))))).
 
     ``loss = mean over rows and pixels of (x_hat - x)**2``, or of the binary cross-entropy. Every entry of ``hidden`` is
@@ -57,7 +88,6 @@ class ConvolutionalAutoencoder(Autoencoder):
     """
 
     hidden: tuple = (16, 8)
-    image_shape: tuple = None
     kernel_size: int = 3
     down: str = "pool"
 
@@ -111,21 +141,11 @@ class ConvolutionalAutoencoder(Autoencoder):
 
     def _sizes(self):
         """((height, width), ...) before each convolution and after the last; the channels likewise."""
-        n = self.n_features_in_
-        shape = self.image_shape
-        if shape is None:
-            height = next(h for h in range(math.isqrt(n), 0, -1) if n % h == 0)
-            shape = height, n // height
-        *first, height, width = map(int, shape)
-        if math.prod(shape) != n:
-            raise SettingError(
-                f"{type(self).__name__}: image_shape={self.image_shape!r} has {math.prod(shape)} pixels, the rows have "
-                f"{n}. Give (height, width) or (channels, height, width) of the images."
-            )
+        first, height, width = self.image()
         sizes = [(height, width)]
         for _ in self.hidden:
             sizes.append(tuple(-(-length // 2) for length in sizes[-1]))
-        return sizes, (first[0] if first else 1, *self._hidden())
+        return sizes, (first, *self._hidden())
 
     def _code_length(self):
         if self.n_components is not None:
@@ -137,11 +157,6 @@ class ConvolutionalAutoencoder(Autoencoder):
         super()._check_settings()
         name = type(self).__name__
         self._check_choice("down", _DOWN)
-        shape = self.image_shape
-        if shape is not None and not (
-            isinstance(shape, (tuple, list)) and len(shape) in (2, 3) and all(_is_size(n) for n in shape)
-        ):
-            raise SettingError(f"{name}: image_shape={shape!r}. Give (height, width) or (channels, height, width).")
         if not _is_size(self.kernel_size) or self.kernel_size % 2 == 0:
             raise SettingError(f"{name}: kernel_size={self.kernel_size!r}. Give an odd whole number.")
         if self.n_components is None and not self.hidden:

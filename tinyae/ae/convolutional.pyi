@@ -4,9 +4,14 @@ from typing import Literal
 from ..estimator import _first
 from .base import Autoencoder
 
-__all__ = ["ConvolutionalAutoencoder"]
+__all__ = ["ConvolutionalAutoencoder", "ImageRows"]
 
-class ConvolutionalAutoencoder(Autoencoder):
+class ImageRows:
+    image_shape: Sequence[int] | None = None
+
+    def image(self) -> tuple[int, int, int]: ...
+
+class ConvolutionalAutoencoder(ImageRows, Autoencoder):
     n_components: int | None = _first(default=16, kw_only=False)  # type: ignore[assignment]
     hidden: Sequence[int] = (16, 8)
     image_shape: Sequence[int] | None = None

@@ -8,11 +8,13 @@ import numpy as np
 from .. import nn, ops
 from ..data import batches
 from ..engine import no_grad
+from ..errors import SettingError
 from ..ops.random import Generator
 from .base import _ROWS, Autoencoder, variant
+from .convolutional import ConvolutionalAutoencoder
 from .latent import counted, numpy_generator
 
-__all__ = ["AnnealedVAE", "BetaVAE", "FreeBitsVAE", "VAE"]
+__all__ = ["AnnealedVAE", "BetaVAE", "ConvolutionalVAE", "FreeBitsVAE", "VAE"]
 
 _COLLAPSED = 0.01  # nats per row: less, and a code says nothing about its row
 _SETTLED = 10  # epochs before which a code that says nothing may yet begin to
@@ -73,15 +75,32 @@ class VAE(Autoencoder):
     def posterior(self, X):
         """Mean and standard deviation of q(z | x). Shape: (rows, features) -> (rows, n_components) twice."""
         X = self._check_input(X, "posterior")
-        both = self._apply(X, self.net_.encoder)
+        both = self._apply(X, lambda x: ops.concat(*self.encode(x), axis=1))
         return both[:, : self.n_components_], np.exp(0.5 * both[:, self.n_components_ :])
 
-    def sample(self, n=1, random_state=None):
-        """n new rows: the likelihood's mean at codes drawn from the prior N(0, 1). Shape: -> (n, features)."""
+    def sample(self, n=1, random_state=None, draw="mean"):
+        """n new rows from codes drawn from the prior N(0, 1): the likelihood's mean, or with draw="likelihood" a draw
+        from it, noise and all. Shape: -> (n, features).
+        """
         self._check_fitted("sample")
         n = counted(self, "sample", "n", n, 1)
-        codes = Generator(numpy_generator(random_state)).draw("normal", (n, self.n_components_), self.dtype)
-        return self.inverse_transform(codes)
+        if draw not in ("mean", "likelihood"):
+            raise SettingError(f'{type(self).__name__}.sample: draw={draw!r}. Choose "mean" or "likelihood".')
+        noise = Generator(numpy_generator(random_state))
+        codes = noise.draw("normal", (n, self.n_components_), self.dtype)
+        means = self.inverse_transform(codes)
+        return means if draw == "mean" else self._draw(means, codes, noise)
+
+    def _draw(self, means, codes, noise):
+        """Draws from p(x | z), whose means are given."""
+        if self.loss == "bernoulli":
+            return (noise.draw("uniform", means.shape, self.dtype) < means).astype(self.dtype)
+        return means + np.exp(self.net_.log_sigma.data) * noise.draw("normal", means.shape, self.dtype)
+
+    def log_density(self, X):
+        """log p(x | z) of every row in nats, z being the mean of q(z | x). Shape: (rows, features) -> (rows,)."""
+        X = self._check_input(X, "log_density")
+        return -self._apply(X, lambda x: self.compare(self.unfold(self.embed(self.encode(x)), x), x)["nll"])
 
     def active_units(self, X, threshold=0.01):
         """Whether each component is used: the variance of its mean over the rows of X exceeds threshold (Burda,
@@ -115,7 +134,7 @@ class VAE(Autoencoder):
                     epsilon = noise.draw("normal", mu.shape, self.dtype)
                     z = mu + ops.exp(0.5 * logvar) * epsilon
                     ratio = 0.5 * ops.sum(epsilon**2 + logvar - ops.square(z), axis=1)  # log p(z) / q(z | x)
-                    weights.append(ratio - self.compare(self.decode(z), x)["nll"])
+                    weights.append(ratio - self.compare(self.unfold(z, x), x)["nll"])
                 rows.append(np.asarray((ops.logsumexp(ops.stack(*weights, axis=0), axis=0) - np.log(n_samples)).data))
         return np.concatenate(rows)
 
@@ -153,9 +172,8 @@ class VAE(Autoencoder):
     def _encoder_width(self):
         return 2 * self.n_components_
 
-    def _dense(self, widths, last):
-        # Both ends are linear: mu and log sigma**2 take any value, and the output's activation is the likelihood's.
-        return super()._dense(widths, "linear")
+    def _code_activation(self):
+        return "linear"  # mu and log sigma**2 take any value
 
     def _unbounded_losses(self):
         return ("gaussian",)
@@ -283,3 +301,18 @@ class FreeBitsVAE(VAE):
     def _check_settings(self):
         super()._check_settings()
         self._check_number("free_bits", lambda value: value >= 0, "a number of at least 0")
+
+
+@variant("conv-vae", family="variational", paper="Kingma and Welling 2014; Pu et al. 2016",
+         aliases=("convolutional-vae",), proof="the two classes' sentence and nets; learns digits")  # fmt: skip
+class ConvolutionalVAE(ConvolutionalAutoencoder, VAE):
+    """The convolutional VAE: minimises E[-log p(x | z)] + KL(q(z | x) || N(0, 1)), as `VAE`, by the nets of
+    `ConvolutionalAutoencoder`.
+
+    Parameters are those of both; n_components must be a number, since there is one code for the whole image.
+
+    Shape: as `VAE`; a row is an image flattened as (channels, height, width).
+    """
+
+    losses = VAE.losses
+    _counts = Autoencoder._counts

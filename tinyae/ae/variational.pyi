@@ -5,9 +5,11 @@ import numpy.typing as npt
 
 from ..ops import Array
 from ..tensor import Tensor
+from ..estimator import _first
 from .base import Autoencoder, Seed
+from .convolutional import ConvolutionalAutoencoder
 
-__all__ = ["AnnealedVAE", "BetaVAE", "FreeBitsVAE", "VAE"]
+__all__ = ["AnnealedVAE", "BetaVAE", "ConvolutionalVAE", "FreeBitsVAE", "VAE"]
 
 class VAE(Autoencoder):
     loss: str = "bernoulli"
@@ -18,7 +20,10 @@ class VAE(Autoencoder):
     def embed(self, h: tuple[Tensor, Tensor]) -> Tensor: ...
     def penalise(self, h: tuple[Tensor, Tensor], z: Tensor) -> dict[str, Tensor]: ...
     def posterior(self, X: npt.ArrayLike) -> tuple[Array, Array]: ...
-    def sample(self, n: int = 1, random_state: Seed = None) -> Array: ...
+    def sample(
+        self, n: int = 1, random_state: Seed = None, draw: Literal["mean", "likelihood"] = "mean"
+    ) -> Array: ...
+    def log_density(self, X: npt.ArrayLike) -> Array: ...
     def active_units(self, X: npt.ArrayLike, threshold: float = 0.01) -> npt.NDArray[np.bool_]: ...
     def posterior_width(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]: ...
     def log_likelihood(self, X: npt.ArrayLike, n_samples: int = 100, random_state: Seed = None) -> Array: ...
@@ -33,3 +38,7 @@ class AnnealedVAE(BetaVAE):
 
 class FreeBitsVAE(VAE):
     free_bits: float = 0.1
+
+class ConvolutionalVAE(ConvolutionalAutoencoder, VAE):
+    n_components: int = _first(default=16, kw_only=False)
+    loss: str = "bernoulli"
