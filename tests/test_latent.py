@@ -98,7 +98,61 @@ def test_counting_codes():
     assert counts.sum() == codes.size and len(edges) == 10
 
 
+def test_activity():
+    X = digits()
+    sparse = tinyae.SparseAutoencoder(20, max_iter=3, random_state=0).fit(X)
+    codes = sparse.transform(X)
+    mean, share = sparse.activity(X, threshold=0.5)
+    np.testing.assert_allclose(mean, codes.mean(axis=0), rtol=1e-5)
+    np.testing.assert_array_equal(share, (codes > 0.5).mean(axis=0))
+    assert np.mean(sparse.activity(X)[1]) == pytest.approx(1 - sparse.fraction_of_zero_codes(X))
+    signed = model().transform(X)
+    np.testing.assert_array_equal(model().activity(X, 0.5)[1], (np.abs(signed) > 0.5).mean(axis=0))
+
+
+@pytest.mark.parametrize("bits", [1, 3, 12])
+def test_quantised_codes_are_within_half_a_step(bits):
+    X = digits()
+    levels, ranges = model().compress(X, bits)
+    codes = model().transform(X).astype(np.float64)
+    np.testing.assert_array_equal(ranges, [codes.min(axis=0), codes.max(axis=0)])
+    assert levels.min() == 0 and levels.max() == 2**bits - 1
+    steps = (ranges[1] - ranges[0]) / 2**bits
+    middle = ranges[0] + (levels + 0.5) * steps
+    assert np.all(np.abs(middle - codes) <= steps / 2 + 1e-12)
+    np.testing.assert_allclose(
+        model().decompress(levels, ranges, bits), model().inverse_transform(middle), atol=1e-6
+    )
+    outside, same = model().compress(4 * X, bits, ranges)
+    assert np.array_equal(same, ranges)
+    assert outside.min() == 0 and outside.max() == 2**bits - 1, "what lies outside takes the nearest step"
+
+
+def test_more_bits_lose_less():
+    X = digits()
+    plain, entropy, error = model().rate_distortion(X, bits=(1, 2, 4, 8))
+    np.testing.assert_array_equal(plain, np.array([1, 2, 4, 8]) * 3)
+    assert np.all(entropy <= np.minimum(plain, 3 * np.log2(len(X)))) and np.all(np.diff(entropy) > 0)
+    assert np.all(np.diff(error) < 0)
+    assert error[-1] == pytest.approx(np.mean((model().reconstruct(X) - X) ** 2), rel=1e-3)
+    levels, ranges = model().compress(X, 2)
+    by_hand = sum(-(p := np.mean(column == q)) * np.log2(p) for column in levels.T for q in set(column.tolist()))
+    assert entropy[1] == pytest.approx(by_hand)
+    assert error[1] == pytest.approx(np.mean((model().decompress(levels, ranges, 2) - X) ** 2), rel=1e-5)
+
+
+def test_bytes_are_compressed_as_they_were_learned():
+    X = np.round(digits() * 255).astype(np.uint8)
+    bytes_, floats = model().rate_distortion(X, (4,)), model().rate_distortion(X / 255.0, (4,))
+    np.testing.assert_allclose(bytes_, floats, rtol=1e-6)
+
+
 @pytest.mark.parametrize(("call", "problem"), [
+    (lambda m, X: m.activity(X, threshold=-1), SettingError),
+    (lambda m, X: m.compress(X, bits=0), SettingError),
+    (lambda m, X: m.compress(X, bits=33), SettingError),
+    (lambda m, X: m.compress(X, ranges=np.zeros((3, 2))), ShapeError),
+    (lambda m, X: m.decompress(np.zeros((5, 3), int), np.zeros(3)), ShapeError),
     (lambda m, X: m.interpolate(X[0], X[1], steps=1), SettingError),
     (lambda m, X: m.interpolate(X[0], X[1], how="round"), SettingError),
     (lambda m, X: m.interpolate(X[:2], X[1]), ShapeError),

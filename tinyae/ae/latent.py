@@ -1,4 +1,4 @@
-"""What people do with codes: walk between them, move one component, look for neighbours, count the silent ones.
+"""What people do with codes: walk between them, move one component, look for neighbours, count the silent, store them.
 
 Every method asks ``transform`` and ``inverse_transform`` only, so that it serves each autoencoder alike.
 
@@ -7,6 +7,7 @@ Ring 6. Must not know how a model is trained.
 
 import numpy as np
 
+from ..data import as_float
 from ..errors import SettingError, ShapeError
 
 __all__ = ["Latent", "counted", "numpy_generator"]
@@ -102,6 +103,80 @@ class Latent:
                 f"{type(self).__name__}.fraction_of_zero_codes: tolerance={tolerance!r}. Give a number of at least 0."
             )
         return float(np.mean(np.abs(self.transform(X)) <= tolerance))
+
+    def activity(self, X, threshold=0.0):
+        """(mean, share of the rows with |z_j| > threshold) of every unit j of the code over the rows of X.
+
+        A unit whose share is 0 is dead. Shape: (rows, features) -> (n_components,) twice.
+        """
+        if not threshold >= 0:
+            raise SettingError(
+                f"{type(self).__name__}.activity: threshold={threshold!r}. Give a number of at least 0."
+            )
+        codes = self.transform(X).astype(np.float64)
+        return codes.mean(axis=0), np.mean(np.abs(codes) > threshold, axis=0)
+
+    def compress(self, X, bits=8, ranges=None):
+        """The codes of X as whole numbers of so many bits, and what `decompress` needs to read them: (levels, ranges).
+
+        ``q_j = floor((z_j - low_j) / (high_j - low_j) * 2**bits)``, at least 0 and at most 2**bits - 1: as many equal
+        steps for every component. ranges holds low and high of every component; None takes the least and the largest
+        of X. Rows that are to be stored later need those of the first ones: ``ranges=ranges``.
+
+        Shape: X (rows, features) -> (rows, n_components) of int, ranges (2, n_components).
+        """
+        count = 1 << _bits(self, "compress", bits)
+        codes = self.transform(X).astype(np.float64)
+        ranges = np.stack([codes.min(axis=0), codes.max(axis=0)]) if ranges is None else _ranges(
+            self, "compress", ranges)  # fmt: skip
+        low, high = ranges
+        steps = np.floor((codes - low) / np.where(high > low, high - low, 1.0) * count)
+        return np.clip(steps, 0, count - 1).astype(np.int64), ranges
+
+    def decompress(self, levels, ranges, bits=8):
+        """The reconstructions of what `compress` gave, each code in the middle of its step.
+
+        ``z_j = low_j + (q_j + 1/2) / 2**bits * (high_j - low_j)``. Shape: (rows, n_components) -> (rows, features).
+        """
+        count = 1 << _bits(self, "decompress", bits)
+        low, high = _ranges(self, "decompress", ranges)
+        return self.inverse_transform((low + (np.asarray(levels) + 0.5) / count * (high - low)).astype(self.dtype))
+
+    def rate_distortion(self, X, bits=(1, 2, 3, 4, 6, 8), ranges=None):
+        """What X costs as codes of some numbers of bits, and what that loses: (plain, entropy, error).
+
+        plain: ``bits * n_components`` per row. entropy: ``-sum_j sum_q p_jq log2 p_jq`` per row, p_jq the share of
+        the rows of X in which component j is q: what an ideal coder needs that knows these shares and takes each
+        component for itself. error: the mean of (x_hat - x)**2 over rows and features. The decoder and the ranges are
+        not counted. Shape: bits (b,) -> (b,) thrice.
+        """
+        X = self._check_input(X, "rate_distortion")
+        clean = as_float(X, dtype=np.float64)  # bytes divided, as by transform
+        table = []
+        for b in bits:
+            levels, ranges_of = self.compress(X, b, ranges)
+            shares = [np.unique(column, return_counts=True)[1] / len(levels) for column in levels.T]
+            entropy = sum(np.sum(p * np.log2(1 / p)) for p in shares)
+            error = np.mean(np.square(self.decompress(levels, ranges_of, b) - clean))
+            table.append((b * levels.shape[1], entropy, error))
+        return tuple(np.array(table, np.float64).reshape(-1, 3).T)
+
+
+def _bits(model, action, bits):
+    bits = counted(model, action, "bits", bits, 1)
+    if bits > 32:
+        raise SettingError(f"{type(model).__name__}.{action}: bits={bits}. Give at most 32; a float32 has 24.")
+    return bits
+
+
+def _ranges(model, action, ranges):
+    ranges = np.asarray(ranges, np.float64)
+    if ranges.shape != (2, model.n_components_):
+        raise ShapeError(
+            f"{type(model).__name__}.{action}: ranges has shape {ranges.shape}, expected (2, {model.n_components_}). "
+            "Give what compress gave."
+        )
+    return ranges
 
 
 def numpy_generator(seed):
