@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 
 import tinyae
-from tinyae import ae, cli, kernels
+from tinyae import ae, cli, kernels, show
 from tinyae.data import SOURCES, Source
 from tinyae.engine import OPS
 
@@ -923,9 +923,53 @@ def test_a_wrong_checksum(mirror, tinyae_says, tmp_path):
     assert not any("images-idx3" in path.name and "t10k" in path.name for path in (tmp_path / "cache").rglob("*"))
 
 
+# -- show -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_claims_are_listed(tinyae_says):
+    code, out, err = tinyae_says("show")
+    assert (code, err) == (0, "")
+    rows = [line.split(maxsplit=1) for line in out.splitlines()]
+    assert rows == [["name", "claim"], *([name, sentence] for name, (sentence, _) in show.CLAIMS.items())]
+
+
+def test_a_claim_is_shown(tinyae_says, pictures):
+    code, out, err = tinyae_says("show", "sparsity", "--epochs", "2", "--seed", "3")
+    assert (code, err) == (0, "")
+    sentence, line, wrote = out.splitlines()
+    assert sentence == show.CLAIMS["sparsity"][0] and wrote == "wrote sparsity.png"
+    assert line == show.show("sparsity", seed=3, epochs=2)[1] != show.show("sparsity", seed=4, epochs=2)[1]
+    assert [str(path) for path in tree()] == ["sparsity.png"]
+    assert Path("sparsity.png").read_bytes().startswith(PNG)
+
+
+def test_where_a_claim_is_written(tinyae_says):
+    np.savez("a.npz", X=np.random.default_rng(0).random((30, 4, 4)), y=np.arange(30) % 3)
+    assert tinyae_says("show", "sparsity", "--epochs", "1", "--data", "a.npz", "--out", "b.png")[0] == 0
+    assert Path("b.png").read_bytes() == PNG
+
+
+@pytest.mark.parametrize(("words", "text"), [
+    (("bad",), "show: there is no claim 'bad'. There are: latent-maps, "),
+    (("pca", "--epochs", "0"), "show: epochs=0. Give a whole number of at least 1."),
+    (("pca", "--seed", "x"), "show: argument --seed: invalid int value: 'x'."),
+    (("pca", "--data", "onehot"), "show: onehot has no images with labels. Give digits, mnist or fashion-mnist."),
+    (("pca", "--data", "mnist"), "load_data('mnist'): not in "),
+    (("pca", "--out", "."), "show: --out . is a folder. Give a file."),
+    (("pca", "--out", "nowhere/x.png"), "show: --out nowhere/x.png: No such file or directory. Give another file."),
+])  # fmt: skip
+def test_what_show_refuses(words, text, tinyae_says):
+    assert fails(tinyae_says, "show", *words).startswith(f"tinyae: {text}")
+
+
+def test_show_without_matplotlib(tinyae_says, monkeypatch):
+    without(monkeypatch, "matplotlib")
+    assert 'pip install "tinyae[plot]"' in fails(tinyae_says, "show", "pca")
+
+
 # -- help, and the process ------------------------------------------------------------------------------------------
 
-COMMANDS = ["", "train", "info", "zoo", "ops", "data", "data get", *(f"train {name}" for name in ae.ZOO)]
+COMMANDS = ["", "train", "show", "info", "zoo", "ops", "data", "data get", *(f"train {name}" for name in ae.ZOO)]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -229,6 +229,119 @@ def test_latent_needs_two_components(X):
         plot.latent(model, X)
 
 
+def test_maps_side_by_side(model, vae, X):
+    y = np.arange(40) % 4
+    figure = plot.latent({"plain": model, "VAE": vae}, X, y)
+    assert [axes.get_title() for axes in figure.axes] == ["plain", "VAE"]
+    for axes, one in zip(figure.axes, (model, vae)):
+        np.testing.assert_allclose(axes.collections[0].get_offsets(), one.transform(X), rtol=1e-6)
+    assert [axes.get_legend() is None for axes in figure.axes] == [True, False], "one legend serves both"
+
+
+def test_histogram(model, vae, X):
+    figure = plot.histogram({"plain": model, "VAE": vae}, X, bins=8)
+    (axes,) = figure.axes
+    codes = np.concatenate([model.transform(X).ravel(), vae.transform(X).ravel()])
+    for patch, one in zip(axes.patches, (model, vae)):
+        values, edges, _ = patch.get_data()
+        assert (edges[0], edges[-1]) == (codes.min(), codes.max()), "the same bins"
+        np.testing.assert_allclose(values, np.histogram(one.transform(X), edges)[0] / 80)
+        assert values.sum() == pytest.approx(1)
+    assert [text.get_text() for text in axes.get_legend().texts] == ["plain", "VAE"]
+    assert len(plot.histogram(model, X).axes[0].patches) == 1
+
+
+def test_curves():
+    figure = plot.curves({"a": ([1, 2], [3, 4]), "b": ([1, 9], [0.1, 5])}, "bits", "error", log="xy", dashed=["b"])
+    (axes,) = figure.axes
+    assert curves(axes) == {"a": [3, 4], "b": [0.1, 5]}
+    assert [line.get_linestyle() for line in axes.lines] == ["-", "--"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("bits", "error")
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert plot.curves({"a": ([1, 2], [3, 4])}, "x", "y").axes[0].get_xscale() == "linear"
+
+
+def test_matrices():
+    figure = plot.matrices({"a": np.eye(3), "b": -2 * np.eye(3)})
+    a, b = figure.axes[:2]
+    np.testing.assert_array_equal(b.images[0].get_array(), -2 * np.eye(3))
+    assert a.images[0].get_clim() == b.images[0].get_clim() == (-2, 2), "one scale, 0 in its middle"
+    assert (a.get_title(), b.get_title()) == ("a", "b")
+
+
+def test_filters(X):
+    dense = tinyae.Autoencoder(n_components=5, max_iter=1, random_state=0).fit(X)
+    weights = dense.net_.encoder[0].weight.data.T.reshape(5, *IMAGES)
+    largest = weights[np.argmax(np.linalg.norm(weights, axis=(1, 2)))]
+    tiled = plot.filters(dense, IMAGES).axes[0].images[0].get_array()
+    assert tiled.shape == (4, 5 * 3 + 4), "a pixel between two filters"
+    np.testing.assert_allclose(tiled[:, :3], largest / np.abs(largest).max(), rtol=1e-6)
+    assert np.isnan(tiled.filled(np.nan)[:, 3]).all()
+    assert plot.filters(dense, IMAGES, n=2).axes[0].images[0].get_array().shape == (4, 7)
+    many = tinyae.Autoencoder(n_components=20, max_iter=1, random_state=0).fit(X)
+    assert plot.filters(many, IMAGES).axes[0].images[0].get_array().shape == (2 * 4 + 1, 16 * 3 + 15)
+    conv = tinyae.ConvolutionalAutoencoder(4, image_shape=IMAGES, max_iter=1, random_state=0).fit(X)
+    kernels = plot.filters({"conv": conv}, IMAGES).axes[0]
+    kernel = next(p for p in conv.net_.encoder.parameters() if p.ndim == 4).data[:, 0]
+    height = kernels.images[0].get_array().shape[0]
+    assert kernels.get_title() == "conv" and (height + 1) % (kernel.shape[1] + 1) == 0
+
+
+def test_filters_need_weights(X):
+    own = tinyae.Autoencoder(n_components=12, encoder=tinyae.nn.Sequential(tinyae.nn.ReLU()), max_iter=1).fit(X)
+    with pytest.raises(DataError, match="^plot.filters: Autoencoder: the encoder has neither a Linear nor a Conv2d"):
+        plot.filters(own, IMAGES)
+
+
+def test_manifold(vae):
+    axes = plot.manifold(vae, IMAGES, n=3, low=-1, high=1.5).axes[0]
+    tiled, grid = axes.images[0].get_array(), vae.manifold(3, -1, 1.5)
+    assert tiled.shape == (3 * 4 + 2, 3 * 3 + 2)
+    np.testing.assert_allclose(tiled[5:9, 8:11], grid[1, 2].reshape(IMAGES), rtol=1e-6)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["-1", "1.5"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["1.5", "-1"], "the second component upwards"
+    assert axes.get_xticks().tolist() == [1, 9] and axes.get_yticks().tolist() == [1.5, 11.5]
+
+
+def labels_of(figure):
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_traversal(vae, X):
+    figure = plot.traversal(vae, X[0], IMAGES, values=(-1, 2), components=[1, 0])
+    np.testing.assert_allclose(shown(figure, 0, 2)[1], vae.traverse(X[0], (-1, 2))[1, 1].reshape(IMAGES), rtol=1e-6)
+    assert labels_of(figure) == ["component 1", "component 0"]
+    assert labels_of(plot.traversal(vae, X[0], IMAGES)) == ["component 0", "component 1"]
+
+
+def test_interpolation(vae, X):
+    figure = plot.interpolation(vae, X[0], X[1], IMAGES, steps=3)
+    assert labels_of(figure) == ["pixels", "codes, linear", "codes, spherical"]
+    np.testing.assert_allclose(shown(figure, 0, 3), np.stack([X[0], (X[0] + X[1]) / 2, X[1]]).reshape(3, *IMAGES))
+    for row, how in ((1, "linear"), (2, "spherical")):
+        np.testing.assert_allclose(shown(figure, row, 3)[1], vae.interpolate(X[0], X[1], 3, how)[1].reshape(IMAGES))
+
+
+def test_neighbours(vae, X):
+    figure = plot.neighbours(vae, X, X[[4, 9]], IMAGES, k=3)
+    found = vae.neighbours(X, X[[4, 9]], 3)[0]
+    for i, query in enumerate((4, 9)):
+        row = shown(figure, i, 5)
+        np.testing.assert_array_equal(row[0], X[query].reshape(IMAGES))
+        assert row[1].mask.all(), "a gap after the query"
+        np.testing.assert_array_equal(row[2:], X[found[i]].reshape(3, *IMAGES))
+
+
+def test_walk(X):
+    walker = tinyae.WalkbackAutoencoder(n_components=3, max_iter=1, random_state=0).fit(X)
+    figure = plot.walk(walker, X[:2], IMAGES, steps=3, random_state=1)
+    for i in range(2):
+        row = shown(figure, i, 4)
+        np.testing.assert_array_equal(row[0], X[i].reshape(IMAGES))
+        for t in (1, 2, 3):
+            np.testing.assert_array_equal(row[t], walker.walk(X[:2], t, 1)[i].reshape(IMAGES))
+
+
 # -- all of them ----------------------------------------------------------------------------------------------------
 
 
@@ -239,6 +352,8 @@ def test_every_picture_is_a_png_twice_the_same(model, vae, X):
         lambda: plot.reconstructions(model, X),
         lambda: plot.samples(vae, IMAGES),
         lambda: plot.latent(model, X, np.arange(40) % 5),
+        lambda: plot.curves({"a": ([1, 2], [3, 4])}, "x", "y", log="y"),
+        lambda: plot.filters(model, IMAGES),
     ):
         picture = plot.png(draw())
         assert picture.startswith(b"\x89PNG\r\n\x1a\n")

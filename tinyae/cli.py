@@ -1,4 +1,4 @@
-"""The command line: ``tinyae train VARIANT``, ``info``, ``zoo``, ``ops``, ``data``.
+"""The command line: ``tinyae train VARIANT``, ``show CLAIM``, ``info``, ``zoo``, ``ops``, ``data``.
 
 Options of ``train`` are read off the variant's settings, so that a new setting or a new variant needs nothing here.
 Every error that tinyae raises on purpose is one line on stderr and exit code 2; TINYAE_DEBUG=1 shows the traceback.
@@ -18,6 +18,7 @@ import time
 import numpy as np
 
 from . import files, kernels, plot
+from . import show as claims
 from ._version import __version__
 from .ae import ZOO
 from .data import NAMES, as_float, load_data, status
@@ -145,6 +146,13 @@ def _parser():
         _add_settings(variant, name, cls)
         variant.set_defaults(run=_train, variant=name)
 
+    show = _add_command(commands, "show", "what is said about autoencoders, shown: a picture and its numbers", _show)
+    show.epilog = "example:\n  tinyae show latent-maps --out maps.png"
+    show.add_argument("name", nargs="?", metavar="NAME", help="which claim; without one, all are listed")
+    show.add_argument("--out", metavar="FILE", help="the picture, a PNG (default: NAME.png)")
+    show.add_argument("--data", default="digits", metavar="NAME|FILE", help="images with labels (default: digits)")
+    show.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, batches and noise (default: 0)")
+    show.add_argument("--epochs", type=int, metavar="N", help="passes over the data (default: the claim's own)")
     info = _add_command(commands, "info", "version, backend, instruction set, and why", _info)
     info.add_argument("--json", action="store_true", help="as JSON")
     zoo = _add_command(commands, "zoo", "the variants: class, lines of code, paper, what is proven", _zoo)
@@ -376,7 +384,25 @@ def _versions():
     return {"tinyae": __version__, "python": platform.python_version(), "numpy": np.__version__}
 
 
-# -- info, zoo, ops, data -------------------------------------------------------------------------------------------
+# -- show, info, zoo, ops, data -------------------------------------------------------------------------------------
+
+
+def _show(arguments):
+    if arguments.name is None:
+        _print_table(("name", "claim"), [(name, sentence) for name, (sentence, _) in claims.CLAIMS.items()])
+        return
+    out = arguments.out or f"{arguments.name}.png"
+    if os.path.isdir(out):
+        raise DataError(f"show: --out {out} is a folder. Give a file.")
+    try:
+        with files.writing(out) as file:  # opened before the training: what cannot be written costs none
+            figure, line = claims.show(arguments.name, arguments.data, arguments.seed, arguments.epochs)
+            file.write(plot.png(figure))
+    except TinyaeError:
+        raise
+    except OSError as problem:
+        raise DataError(f"show: --out {out}: {problem.strerror or problem}. Give another file.") from problem
+    print(claims.CLAIMS[arguments.name][0], line, f"wrote {out}", sep="\n")
 
 
 def _info(arguments):

@@ -1,0 +1,385 @@
+"""What is said about autoencoders, shown: one claim each, a picture, and the numbers that make it true or not.
+
+    from tinyae.show import show
+    figure, line = show("pca")
+
+Every claim trains what it needs within seconds on the embedded digits, and measures on rows that were held out. A claim
+is a function of (data, seed, epochs) in `CLAIMS`, beside the sentence that it shows; the numbers are this run's own.
+
+Ring 7. Read it as examples of what models and ``plot.py`` can do. Must not know the command line.
+"""
+
+import io
+
+import numpy as np
+
+from . import plot
+from .ae import (
+    VAE, Autoencoder, BetaVAE, DeepAutoencoder, DenoisingAutoencoder, LinearAutoencoder, SparseAutoencoder,
+    WalkbackAutoencoder,
+)  # fmt: skip
+from .data import Dataset, as_float, load_data
+from .errors import DataError, DataNotFoundError, MissingExtraError, SettingError
+
+__all__ = ["CLAIMS", "show"]
+
+CLAIMS = {}  # name: (sentence, function of data, seed and epochs -> (figure, line))
+_ROWS, _ROWS_TEST = 5000, 1000  # of large datasets; the digits are 1,438 and 359
+
+
+def show(name, data="digits", seed=0, epochs=None):
+    """Train what the claim of that name is about: (matplotlib Figure, one line of numbers).
+
+    Parameters
+    ----------
+    name : str
+        One of `CLAIMS`.
+    data : str
+        As for `load_data`; images with labels. Of more than 5,000 rows the first 5,000 are trained on, and the first
+        1,000 of those held out are measured.
+    seed : int
+        Of the weights, the batches and the noise.
+    epochs : int or None
+        Passes over the data; None: as many as the claim needs on digits.
+    """
+    if name not in CLAIMS:
+        raise SettingError(f"show: there is no claim {name!r}. There are: {', '.join(CLAIMS)}.")
+    plot.require()  # before the training, not after it
+    for setting, value, least in (("seed", seed, 0), ("epochs", 1 if epochs is None else epochs, 1)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise SettingError(f"show: {setting}={value!r}. Give a whole number of at least {least}.")
+    return CLAIMS[name][1](_images(data), seed, **({} if epochs is None else {"epochs": epochs}))
+
+
+def _claim(name, sentence):
+    def enter(function):
+        CLAIMS[name] = sentence, function
+        return function
+
+    return enter
+
+
+def _images(name):
+    """The dataset as floats in [0, 1], not too many of them."""
+    data = load_data(name).split()
+    if data.image_shape is None or data.y is None:
+        raise DataError(f"show: {data.name} has no images with labels. Give digits, mnist or fashion-mnist.")
+    X, X_test = (as_float(X[:n], data.scale) for X, n in ((data.X, _ROWS), (data.X_test, _ROWS_TEST)))
+    y, y_test = data.y[:_ROWS], data.y_test[:_ROWS_TEST]
+    return Dataset(X, y, X_test, y_test, name=data.name, image_shape=data.image_shape)
+
+
+def _mse(a, b):
+    return float(np.mean(np.square(a - b, dtype=np.float64)))
+
+
+def _nearest(X, data):
+    """The mean distance of the rows of X to the nearest training image: large for what is no image of that kind."""
+    squares = np.sum(data.X**2, axis=1)
+    squared = np.sum(X**2, axis=1)[:, None] - 2.0 * X @ data.X.T + squares
+    return float(np.mean(np.sqrt(np.maximum(squared.min(axis=1), 0.0))))
+
+
+def _principal(X):
+    """(mean, variances, principal axes as rows), the largest variance first."""
+    mean = X.mean(axis=0, dtype=np.float64)
+    variances, axes = np.linalg.eigh((X - mean).T @ (X - mean) / len(X))
+    return mean, variances[::-1], axes.T[::-1]
+
+
+# -- variational ----------------------------------------------------------------------------------------------------
+
+
+class _PriorOnly(VAE):
+    """A VAE that is told nothing but the KL term."""
+
+    def compare(self, a, target):
+        return {"nll": 0.0 * super().compare(a, target)["nll"]}
+
+    def _kl_weight(self):
+        return 0.0  # it collapses, as it should: nothing to warn of
+
+
+@_claim("latent-maps", "Reconstruction alone scatters a VAE's codes, the KL term alone piles them up; both make a map.")
+def _latent_maps(data, seed, epochs=100):
+    kinds = {"reconstruction only": BetaVAE(2, beta=0.0), "KL only": _PriorOnly(2), "both": VAE(2)}
+    maps, told = {}, []
+    for label, model in kinds.items():
+        model.set_params(hidden=(128,), max_iter=epochs, random_state=seed).fit(data.X)
+        mu, sigma = model.posterior(data.X_test)
+        kl = float(np.mean(np.sum(0.5 * (mu**2 + sigma**2 - 1.0) - np.log(sigma), axis=1, dtype=np.float64)))
+        p = np.clip(model.reconstruct(data.X_test), 1e-7, 1 - 1e-7)
+        nll = -float(np.mean(np.sum(data.X_test * np.log(p) + (1 - data.X_test) * np.log(1 - p), axis=1)))
+        maps[f"{label}\n{nll:.1f} nats, KL {kl:.1f}"] = model
+        told.append(f"{label}: {nll:.1f} nats + KL {kl:.1f}")
+    return plot.latent(maps, data.X_test, data.y_test), "; ".join(told)
+
+
+@_claim("sigma-to-zero", "Without the KL term nothing keeps a VAE's noise up: the posterior's sigma falls towards 0.")
+def _sigma_to_zero(data, seed, epochs=150):
+    lines = {}
+    for beta in (1.0, 0.0):
+        widths = []
+        BetaVAE(8, beta=beta, hidden=(128,), max_iter=epochs, random_state=seed).fit(
+            data.X, callbacks=lambda model, row: widths.append(np.mean(model.posterior_width(data.X_test)))
+        )
+        lines[f"KL term's weight {beta:g}"] = range(1, len(widths) + 1), widths
+    (_, with_kl), (_, without) = lines.values()
+    line = f"mean sigma after {len(without)} epochs: {with_kl[-1]:.4f} with the KL term, {without[-1]:.4f} without it"
+    return plot.curves(lines, "epoch", "mean sigma of the posterior", log="y"), line
+
+
+@_claim("random-codes", "A random code means an image to a VAE's decoder, and none to that of a plain autoencoder.")
+def _random_codes(data, seed, epochs=100):
+    settings = {"hidden": (128,), "max_iter": epochs, "random_state": seed}
+    plain = Autoencoder(8, code_activation="linear", loss="bce", **settings).fit(data.X)
+    vae = VAE(8, **settings).fit(data.X)
+    z = np.random.default_rng(seed).standard_normal((200, 8)).astype(np.float32)
+    drawn = {"held out": data.X_test, "plain": plain.inverse_transform(z), "VAE": vae.inverse_transform(z)}
+    away = {label: _nearest(rows, data) for label, rows in drawn.items()}
+    line = "distance to the nearest training image: " + ", ".join(f"{k} {v:.2f}" for k, v in away.items())
+    return plot.images({label: rows[:12] for label, rows in drawn.items()}, data.image_shape), line
+
+
+@_claim("manifold", "The plane of a VAE's two components is filled with images that change smoothly into each other.")
+def _manifold(data, seed, epochs=150):
+    model = VAE(2, hidden=(128,), max_iter=epochs, random_state=seed).fit(data.X)
+    grid = model.manifold(15)
+    step = np.mean(np.linalg.norm(np.diff(grid, axis=1), axis=-1))
+    apart = np.mean(np.linalg.norm(data.X[1:] - data.X[:-1], axis=1))
+    return plot.manifold(model, data.image_shape), (
+        f"neighbours on the grid are {step:.2f} apart, two training images {apart:.2f}; "
+        f"to the nearest of these it is {_nearest(grid.reshape(225, -1), data):.2f}")  # fmt: skip
+
+
+@_claim("traversal", "A component that a VAE uses changes the image; one that it leaves to the prior hardly does.")
+def _traversal(data, seed, epochs=150):
+    model = VAE(10, hidden=(128,), max_iter=epochs, random_state=seed).fit(data.X)
+    active = model.active_units(data.X_test, threshold=0.1)
+    order = np.argsort(model.posterior_width(data.X_test), kind="stable")
+    moved = np.mean([np.ptp(model.traverse(x, (-2.0, 2.0)), axis=1).mean(axis=1) for x in data.X_test[:20]], axis=0)
+    figure = plot.traversal(model, data.X_test[0], data.image_shape, components=order.tolist())
+    used, unused = (f"{moved[which].mean():.4f}" if which.any() else "none" for which in (active, ~active))
+    return figure, (f"{active.sum()} of 10 components are used; from -2 to 2 a pixel moves by {used} on average, "
+                    f"for the others by {unused}")  # fmt: skip
+
+
+@_claim("interpolation", "Half way between two codes is one image; half way between their pixels are two pale ones.")
+def _interpolation(data, seed, epochs=100):
+    model = VAE(8, hidden=(128,), max_iter=epochs, random_state=seed).fit(data.X)
+    half = min(60, len(data.X_test) // 2)
+    starts, ends = data.X_test[:half], data.X_test[half : 2 * half]
+    middle = {"pixels": (starts + ends) / 2}
+    for how in ("linear", "spherical"):
+        middle[f"codes, {how}"] = np.stack([model.interpolate(a, b, 3, how)[1] for a, b in zip(starts, ends)])
+    line = "; ".join(f"{label} {_nearest(rows, data):.2f}" for label, rows in middle.items())
+    first = int(np.argmax(data.y_test[:half] != data.y_test[half : 2 * half]))
+    figure = plot.interpolation(model, starts[first], ends[first], data.image_shape)
+    return figure, f"distance from the middle to the nearest training image: {line}"
+
+
+# -- what a code can hold -------------------------------------------------------------------------------------------
+
+
+@_claim("overcomplete-identity", "A linear net whose code is longer than its input learns to copy: x W V = x.")
+def _overcomplete(data, seed, epochs=200):
+    n = data.X.shape[1]
+    products, errors = {}, []
+    for k in (n // 4, 2 * n):
+        model = LinearAutoencoder(k, lr=3e-3, max_iter=epochs, random_state=seed).fit(data.X)
+        product = model.net_.encoder[0].weight.data @ model.net_.decoder[0].weight.data
+        products[f"W V, code of {k}"] = product
+        errors.append(_mse(model.reconstruct(data.X_test), data.X_test))
+    _, variances, axes = _principal(data.X)
+    span = axes[: 1 + np.argmax(np.cumsum(variances) > 0.999 * variances.sum())]
+    off = np.abs(span @ product @ span.T - np.eye(len(span))).max()
+    return plot.matrices(products), (
+        f"error {errors[0]:.2g} with a code of {n // 4}, {errors[1]:.2g} with one of {2 * n}, whose W V differs from I "
+        f"by at most {off:.3f} in the {len(span)} directions that hold 99.9 % of the variance")  # fmt: skip
+
+
+@_claim("noise-incompressible", "Noise has nothing to leave out: of n numbers k keep k / n, and no net does better.")
+def _noise(data, seed, epochs=100):
+    n = data.X.shape[1]
+    rng = np.random.default_rng(seed)
+    noise = [rng.random(X.shape, np.float32) for X in (data.X, data.X_test)]
+    lengths = [max(1, round(n * share)) for share in (1 / 16, 1 / 4, 1 / 2, 3 / 4)]
+    lines = {"theory for noise": (np.array(lengths) / n, 1 - np.array(lengths) / n)}
+    for label, (X, X_test) in {data.name: (data.X, data.X_test), "noise": noise}.items():
+        nets = {"linear": LinearAutoencoder(lr=3e-3), "deep": DeepAutoencoder(hidden=(n,), code_activation="linear")}
+        for kind, net in nets.items():
+            left = []
+            for k in lengths:
+                net.set_params(n_components=k, max_iter=epochs, random_state=seed).fit(X)
+                left.append(_mse(net.reconstruct(X_test), X_test) / _mse(X_test, X_test.mean(axis=0)))
+            lines[f"{label}, {kind} net"] = np.array(lengths) / n, left
+    at = [f"{label} {values[1]:.2f}" for label, (_, values) in lines.items()]
+    figure = plot.curves(lines, "length of the code / number of features", "share of the variance that is lost",
+                         dashed=("theory for noise",))  # fmt: skip
+    return figure, f"variance lost with {lengths[1]} of {n} numbers: {'; '.join(at)}"
+
+
+@_claim("foreign-data", "A model reconstructs what it was trained on, and no other kind of images.")
+def _foreign(data, seed, epochs=100):
+    model = DeepAutoencoder(16, hidden=(128,), max_iter=epochs, random_state=seed).fit(data.X)
+    shuffled = np.random.default_rng(seed).permutation(data.X.shape[1])
+    kinds = {data.name: data.X_test, "inverted": 1 - data.X_test, "shuffled pixels": data.X_test[:, shuffled]}
+    for other in {"mnist", "fashion-mnist"} - {data.name}:
+        try:  # where they are, and of this size
+            images = _images(other).X_test
+        except DataNotFoundError:
+            continue
+        if images.shape[1] == data.X.shape[1]:
+            kinds[other] = images
+    rows, told = {}, []
+    for label, X in kinds.items():
+        back = model.reconstruct(X)
+        lost = _mse(back, X) / _mse(X, X.mean(axis=0))
+        rows |= {label: X[:12], f"back ({label})": back[:12]}
+        told.append(f"{label} {lost:.2f}")
+    line = f"error / variance: {', '.join(told)} (1: no better than the mean image)"
+    return plot.images(rows, data.image_shape), line
+
+
+@_claim("compression", "A net needs few bits for images like its own, down to some error; JPEG goes on, with any.")
+def _compression(data, seed, epochs=150):
+    n, X, other = data.X.shape[1], data.X_test, 1 - data.X_test
+    net = DeepAutoencoder(n // 4, hidden=(4 * n,), code_activation="sigmoid", lr=2e-3, max_iter=epochs,
+                          random_state=seed).fit(data.X)  # fmt: skip
+    pca = _pca(data.X, n // 4)
+    lines, bits = {}, (1, 2, 3, 4, 6, 8)
+    for label, model in ((f"net, code of {n // 4}", net), (f"PCA, {n // 4} components", pca)):
+        ranges = model.compress(data.X)[1]
+        lines[label] = model.rate_distortion(X, bits, ranges)[1:]
+    lines["JPEG"] = _jpeg(X, data.image_shape)
+    lines["net, inverted images"] = net.rate_distortion(other, bits, net.compress(data.X)[1])[1:]
+    lines["JPEG, inverted images"] = _jpeg(other, data.image_shape)
+    rate, error = lines[f"net, code of {n // 4}"]
+    jpeg_rate, jpeg_error = lines["JPEG"]
+    needed = np.interp(-np.log(error[3]), -np.log(jpeg_error), jpeg_rate)
+    figure = plot.curves(
+        lines, "bits per image (entropy of the quantised codes; JPEG without header)", "mean squared error",
+        log="xy", dashed=[label for label in lines if "inverted" in label])  # fmt: skip
+    return figure, (
+        f"error {error[3]:.4f} takes {rate[3]:.0f} bits, JPEG {needed:.0f}; with more the net ends at {error[-1]:.4f}, "
+        f"JPEG at {jpeg_error[-1]:.2g}; on inverted images the net at {lines['net, inverted images'][1][-1]:.2f}, "
+        f"JPEG at {lines['JPEG, inverted images'][1][-1]:.2g}")  # fmt: skip
+
+
+def _pca(X, k):
+    """PCA as a model: a linear net with the weights that are known to be the best."""
+    mean, _, axes = _principal(X)
+    axes = axes[:k]
+    model = LinearAutoencoder(k).build(X.shape[1])
+    encoder, decoder = model.net_.encoder[0], model.net_.decoder[0]
+    encoder.weight.data, encoder.bias.data = axes.T, -axes @ mean  # in place, as float32
+    decoder.weight.data, decoder.bias.data = axes, mean
+    return model
+
+
+def _jpeg(X, image_shape, qualities=(1, 10, 20, 30, 50, 70, 80, 90, 95, 98)):
+    """(bits per image, mean squared error) of JPEG, all images tiled into one and its header not counted: neither are
+    the weights of the models that it stands beside.
+    """
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingExtraError('show: Pillow is not installed. pip install "tinyae[plot]" brings it.') from None
+    (height, width), columns = image_shape, min(20, len(X))
+    X = X[: len(X) // columns * columns]
+    tiled = X.reshape(-1, columns, height, width).swapaxes(1, 2).reshape(-1, columns * width)
+    bits, errors = [], []
+    for quality in qualities:
+        file = io.BytesIO()
+        Image.fromarray(np.round(255 * tiled).astype(np.uint8)).save(file, "JPEG", quality=quality, optimize=True)
+        bits.append(8 * (file.tell() - file.getvalue().index(b"\xff\xda")) / len(X))  # from the start of the scan
+        errors.append(_mse(np.asarray(Image.open(file), np.float64) / 255, tiled))
+    return np.array(bits), np.array(errors)
+
+
+# -- weights and units ----------------------------------------------------------------------------------------------
+
+
+@_claim("pca", "A linear net's weights span PCA's space, but are not orthogonal; an SVD finds the components.")
+def _pca_subspace(data, seed, epochs=800):
+    k = 10
+    model = LinearAutoencoder(k, lr=3e-3, max_iter=epochs, random_state=seed).fit(data.X)
+    axes = _principal(data.X)[2][:k]
+    weights = model.net_.decoder[0].weight.data
+    unit = weights / np.linalg.norm(weights, axis=1, keepdims=True)
+    cosines = np.clip(np.linalg.svd(model.components_ @ axes.T, compute_uv=False), -1, 1)
+    codes = model.transform(data.X)
+    found = np.linalg.svd(np.linalg.qr(codes - codes.mean(axis=0))[1] @ weights, full_matrices=False)[2]
+    figure = plot.matrices({
+        "weights · weights\n(of the decoder, as unit vectors)": unit @ unit.T,
+        "|weights · principal axes|": np.abs(unit @ axes.T),
+        "|SVD of codes · weights\n· principal axes|": np.abs(found @ axes.T),
+    })  # fmt: skip
+    off = np.abs(unit @ unit.T - np.eye(k)).max()
+    return figure, (
+        f"weights' cosines reach {off:.2f}; the largest angle between the spaces is "
+        f"{np.degrees(np.arccos(cosines.min())):.2f} degrees; the components are found to |cos| >= "
+        f"{np.abs(np.sum(found * axes, axis=1)).min():.4f}")  # fmt: skip
+
+
+@_claim("sparsity", "A penalty on |z| turns most values of the code to exactly 0; the price is a larger error.")
+def _sparsity(data, seed, epochs=100):
+    settings = {"n_components": 64, "max_iter": epochs, "random_state": seed}
+    models = {"with L1": SparseAutoencoder(penalty=1e-3, **settings), "without": Autoencoder(**settings)}
+    told = []
+    for label, model in models.items():
+        model.fit(data.X)
+        zero, error = model.fraction_of_zero_codes(data.X_test), _mse(model.reconstruct(data.X_test), data.X_test)
+        alive = np.sum(model.activity(data.X_test)[1] > 0)
+        told.append(f"{label} {zero:.0%} zeros, {alive} units alive, error {error:.4f}")
+    return plot.histogram(models, data.X_test), "; ".join(told)
+
+
+@_claim("filters", "Noise on the input takes the weight off pixels that say little: filters keep to where strokes are.")
+def _filters(data, seed, epochs=100):
+    settings = {"n_components": 64, "activation": "sigmoid", "max_iter": epochs, "random_state": seed}
+    models = {"without noise": Autoencoder(**settings), "with noise": DenoisingAutoencoder(noise=0.5, **settings)}
+    still = np.argsort(data.X.var(axis=0), kind="stable")[: data.X.shape[1] // 4]
+    told = []
+    for label, model in models.items():
+        squares = np.square(model.fit(data.X).net_.encoder[0].weight.data)
+        told.append(f"{label} {squares[still].sum() / squares.sum():.1%}")
+    return plot.filters(models, data.image_shape), (
+        f"squared weights on the quarter of the pixels that vary least: {', '.join(told)}")  # fmt: skip
+
+
+# -- reconstructions ------------------------------------------------------------------------------------------------
+
+
+@_claim("denoising", "Trained to undo noise, a net takes it off images that it has never seen.")
+def _denoising(data, seed, epochs=100):
+    model = DenoisingAutoencoder(32, hidden=(256,), max_iter=epochs, random_state=seed).fit(data.X)
+    noisy = np.asarray(model.corrupt(data.X_test))
+    rows = {"clean": data.X_test, "noisy": noisy, "reconstructed": model.reconstruct(noisy)}
+    told = {label: f"{label} {_mse(X, data.X_test):.4f}" for label, X in rows.items()}
+    figure = plot.images({told[label].replace(" ", "\n"): X[:12] for label, X in rows.items()}, data.image_shape)
+    return figure, f"error against the clean image: {told['noisy']}, {told['reconstructed']}"
+
+
+@_claim("walk", "A walkback model's chain goes from image to image, and from pure noise it finds to one.")
+def _walk(data, seed, epochs=60):
+    model = WalkbackAutoencoder(64, hidden=(256,), noise=0.1, walkback=2, max_iter=epochs,
+                                random_state=seed).fit(data.X)  # fmt: skip
+    noise = np.random.default_rng(seed).random((100, data.X.shape[1]), np.float32)
+    away = [_nearest(X, data) for X in (noise, model.walk(noise, 1, seed), model.walk(noise, 12, seed))]
+    start = np.concatenate([data.X_test[:3], noise[:3]])
+    return plot.walk(model, start, data.image_shape, random_state=seed), (
+        f"from noise, distance to the nearest training image: {away[0]:.2f} at first, {away[1]:.2f} after one step, "
+        f"{away[2]:.2f} after 12; held-out images {_nearest(data.X_test, data):.2f}")  # fmt: skip
+
+
+@_claim("neighbours", "Near codes are alike images: few numbers find those of one class nearly as well as all pixels.")
+def _neighbours(data, seed, epochs=100):
+    model = DeepAutoencoder(8, hidden=(128,), code_activation="linear", max_iter=epochs, random_state=seed).fit(data.X)
+    found = {"codes": model.neighbours(data.X, data.X_test, 5)[0]}
+    squares = np.sum(data.X**2, axis=1)
+    found["pixels"] = np.argsort(squares - 2.0 * data.X_test @ data.X.T, axis=1, kind="stable")[:, :5]
+    shares = {label: np.mean(data.y[rows] == data.y_test[:, None]) for label, rows in found.items()}
+    return plot.neighbours(model, data.X, data.X_test[:6], data.image_shape), (
+        f"of the 5 nearest, of the query's class: {shares['codes']:.1%} by 8 numbers, "
+        f"{shares['pixels']:.1%} by {data.X.shape[1]} pixels")  # fmt: skip
