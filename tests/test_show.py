@@ -150,7 +150,7 @@ TRUE = {
     "sparsity": lambda _, zero, alive, e, z, alive2, e2: zero > 50 > 10 > z and e > e2,
     "filters": lambda without, with_noise: with_noise < without / 3,
     "denoising": lambda noisy, back: back < noisy / 3,
-    "walk": lambda first, one, steps, later, held: later < one < first and later < held + 0.2,
+    "walk": lambda first, one, later, steps, held: later < one < first and later < held + 0.2,
     "neighbours": lambda k, codes, by, pixels, n: codes > 90 and codes > pixels - 6,
 }  # fmt: skip
 

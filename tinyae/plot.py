@@ -310,7 +310,7 @@ def walk(model, X, image_shape, steps=12, random_state=0):
 
     Shape: X (rows, features), image_shape = (height, width).
     """
-    places = np.stack([np.asarray(X), *(model.walk(X, t + 1, random_state) for t in range(steps))], axis=1)
+    places = np.concatenate([np.asarray(X)[:, None], model.chain(X, steps, random_state)], axis=1)
     return images({f"chain {i}": chain for i, chain in enumerate(places)}, image_shape)
 
 

@@ -366,7 +366,8 @@ def _walk(data, seed, epochs=60):
     model = WalkbackAutoencoder(64, hidden=(256,), noise=0.1, walkback=2, max_iter=epochs,
                                 random_state=seed).fit(data.X)  # fmt: skip
     noise = np.random.default_rng(seed).random((100, data.X.shape[1]), np.float32)
-    away = [_nearest(X, data) for X in (noise, model.walk(noise, 1, seed), model.walk(noise, 12, seed))]
+    chain = model.chain(noise, 12, seed)
+    away = [_nearest(X, data) for X in (noise, chain[:, 0], chain[:, -1])]
     start = np.concatenate([data.X_test[:3], noise[:3]])
     return plot.walk(model, start, data.image_shape, random_state=seed), (
         f"from noise, distance to the nearest training image: {away[0]:.2f} at first, {away[1]:.2f} after one step, "
