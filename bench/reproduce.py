@@ -15,7 +15,7 @@ from bench import Failed, Refused, runner
 from bench.peers import PEERS
 from bench.recipes import Run, by_id
 
-RESULTS = Path(__file__).with_name("results") / "reproduce.json"
+RESULTS = runner.RESULTS / "reproduce.json"
 
 
 class Task:
@@ -47,6 +47,8 @@ def options(parser):
     parser.add_argument("--seeds", type=int, choices=range(1, 101), metavar="N", help="of a row (default: its own)")
     parser.add_argument("--json", type=runner.writable, metavar="FILE", help="where results are kept, and sought")
     parser.add_argument("--list", action="store_true", help="print the recipes and end")
+    parser.add_argument("--write", type=Path, metavar="FILE",
+                        help="train nothing; put what is stored between FILE's <!-- reproduce --> lines")  # fmt: skip
 
 
 def run(options):
@@ -61,13 +63,18 @@ def run(options):
             if recipe.differs:
                 print(f"     {recipe.differs}")
         return 0
-    commit = _commit()
-    store = Store(options.json or RESULTS, commit, options.quick, kept=not options.quick)
+    if options.write:
+        runner.write_between(options.write, "reproduce", markdown(options.json or RESULTS, recipes))
+        return 0
+    store = Store(options.json or RESULTS, _commit(), options)
     tasks = [(recipe, seed) for recipe in chosen for seed in range(_seeds(recipe, options))]
     started = time.perf_counter()
     problems = train([task for task in tasks if store.get(*task) is None], store, options.quick)
-    print(f"tinyae at {commit}, {runner.machine()['cpu']}, {runner.CORES} cores\n")
-    failed = report(chosen, tasks, store, options.quick)
+    print(f"tinyae at {store.commit}, {store.machine['cpu']}, {runner.CORES} cores\n")
+    lines, failed = judged(chosen, [(recipe, store.get(recipe, seed)) for recipe, seed in tasks], options.quick)
+    runner.print_table(HEADER, lines)
+    note = "; --quick: bounds are those of the short runs" if options.quick else ""
+    print(f"\n{len(chosen) - failed} of {len(chosen)} rows pass{note}")
     for problem in problems:
         print(problem)
     print(f"\n{time.perf_counter() - started:.0f} s")
@@ -77,17 +84,11 @@ def run(options):
 class Store:
     """The results: a list of rows in a JSON file, appended to as they come. A row counts for its commit and recipe."""
 
-    def __init__(self, path, commit, quick, kept):
-        self.path, self.commit, self.quick, self.lock = path, commit, quick, threading.Lock()
-        self.rows, self.kept = [], kept
-        if kept and path.exists():
-            try:
-                self.rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-                for row in self.rows:
-                    row["id"], row["seed"], row["commit"], row["recipe"], row["values"], row["seconds"]
-            except (OSError, ValueError, KeyError, TypeError) as problem:
-                what = type(problem).__name__
-                raise Refused(f"{path} is not what this command wrote ({what}). Move it away.") from None
+    def __init__(self, path, commit, options):
+        self.path, self.commit, self.lock = path, commit, threading.Lock()
+        self.machine = runner.machine(options)
+        self.kept = not options.quick
+        self.rows = read(path)["rows"] if self.kept and path.exists() else []
 
     def get(self, recipe, seed):
         """The stored row, or None."""
@@ -103,7 +104,19 @@ class Store:
             self.rows.sort(key=lambda row: (int(row["id"][1:]), row["id"], row["seed"]))
             if self.kept:
                 self.path.parent.mkdir(exist_ok=True)
-                runner.write_json(self.path, {"benchmark": "reproduce", "machine": runner.machine()}, self.rows)
+                runner.write_json(self.path, {"benchmark": "reproduce", **self.machine}, self.rows)
+
+
+def read(path):
+    """What a `Store` wrote; raises Refused if it is anything else."""
+    try:
+        written = json.loads(path.read_text(encoding="utf-8"))
+        for row in written["rows"]:
+            row["id"], row["seed"], row["commit"], row["recipe"], row["values"], row["seconds"]
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        what = type(problem).__name__
+        raise Refused(f"{path} is not what this command wrote ({what}). Move it away.") from None
+    return written
 
 
 def train(tasks, store, quick):
@@ -146,32 +159,48 @@ def train(tasks, store, quick):
     return problems
 
 
-def report(chosen, tasks, store, quick):
-    """Print the table; returns how many rows failed."""
-    cells, failed = [], 0
-    for recipe in chosen:
-        rows = [row for seed in [seed for r, seed in tasks if r is recipe] if (row := store.get(recipe, seed))]
-        if not rows:
+HEADER = ["row", "published", "ours", "bounds", "", "s"]
+
+
+def judged(recipes, results, quick):
+    """(table rows, how many recipes fail) of [(recipe, stored row or None), ...]."""
+    lines, failed = [], 0
+    for recipe in recipes:
+        rows = [row for other, row in results if other is recipe]
+        if None in rows or not rows:
             failed += 1
-            cells.append([f"{recipe.id:4} {recipe.title}", "", "", "", "FAIL", ""])
+            lines.append([f"{recipe.id:4} {recipe.title}", "", "", "", "FAIL", ""])
             continue
-        seconds = sum(row["seconds"] for row in rows)
         passed = True
         for number, check in enumerate(recipe.checks):
             ours = [row["values"][check.name] for row in rows]
-            mean, spread = float(np.mean(ours)), float(np.ptp(ours)) / 2
+            mean = float(np.mean(ours))
             holds = check.passes(mean, quick)
             passed = passed and holds
             name = f"{'':7}{check.name}" if number else f"{recipe.id:4} {recipe.title}: {check.name}"
-            cells.append([name, check.published,
-                          number_text(mean) + (f" +- {number_text(spread)}" if len(ours) > 1 else ""),
-                          bounds_text(check.bounds(quick)), "pass" if holds else "FAIL",
-                          "" if number else f"{seconds:.0f}"])  # fmt: skip
+            spread = f" +- {number_text(float(np.ptp(ours)) / 2)}" if len(ours) > 1 else ""
+            seconds = "" if number else f"{sum(row['seconds'] for row in rows):.0f}"
+            lines.append([name, check.published, number_text(mean) + spread, bounds_text(check.bounds(quick)),
+                          "pass" if holds else "FAIL", seconds])  # fmt: skip
         failed += not passed
-    runner.print_table(["row", "published", "ours", "bounds", "", "s"], cells)
-    note = "; --quick: bounds are those of the short runs" if quick else ""
-    print(f"\n{len(chosen) - failed} of {len(chosen)} rows pass{note}")
-    return failed
+    return lines, failed
+
+
+def markdown(path, recipes):
+    """The table of what is stored there for the recipes as they are, whatever commit it is of: it says which."""
+    written = read(path)
+    digests = {recipe.id: recipe.digest() for recipe in recipes.values()}
+    known = [row for row in written["rows"] if row["recipe"] == digests.get(row["id"])]
+    chosen = [recipe for recipe in recipes.values() if any(row["id"] == recipe.id for row in known)]
+    lines, failed = judged(chosen, [(recipes[row["id"]], row) for row in known], False)
+    commits = ", ".join(sorted({row["commit"] for row in known}))
+    seconds = sum(row["seconds"] for row in known)
+    return (
+        f"Trained on {written['date'][:10]}: {written['cpu']}, {written['cores']} cores, tinyae at {commits}, "
+        f"{seconds / 60:.0f} minutes of fits, two at a time but for lone seeds. {len(chosen) - failed} of {len(chosen)} "
+        "rows pass. Ours are means over the seeds, +- half their range.\n\n"
+        + runner.markdown(HEADER, [[line[0].strip(), *line[1:]] for line in lines])
+    )
 
 
 def number_text(value):
