@@ -188,6 +188,8 @@ def judged(recipes, results, quick):
 
 def markdown(path, recipes):
     """The table of what is stored there for the recipes as they are, whatever commit it is of: it says which."""
+    if not path.exists():
+        return "Nothing is stored yet.\n"
     written = read(path)
     digests = {recipe.id: recipe.digest() for recipe in recipes.values()}
     known = [row for row in written["rows"] if row["recipe"] == digests.get(row["id"])]

@@ -112,3 +112,23 @@ def test_every_check_has_bounds_that_could_fail_it(root):
     done = subprocess.run([sys.executable, "check.py"], cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 10
+
+
+def test_the_readme_says_what_is_stored(root):
+    readme = BENCH.parent / "README.md"
+    (root / "README.md").write_text(readme.read_text())
+    done = bench(root, "reproduce", "--write", "README.md")
+    assert done.returncode == 0, done.stderr
+    assert (root / "README.md").read_text() == readme.read_text()
+
+
+def test_the_table_of_stored_rows(root, with_toy):
+    bench(with_toy(), "reproduce", "R99", "--seeds", 2)
+    (root / "R.md").write_text("a\n<!-- reproduce -->\n<!-- /reproduce -->\nb\n")
+    bench(root, "reproduce", "--write", "R.md")
+    losses = [row["values"]["loss"] for row in stored(root)]
+    lines = (root / "R.md").read_text().splitlines()
+    assert lines[:2] == ["a", "<!-- reproduce -->"] and lines[-2:] == ["<!-- /reproduce -->", "b"]
+    assert "1 of 1 rows pass" in lines[2] and f"| R99  toy: loss | .07 | {sum(losses) / 2:.4g} +- " in lines[-3]
+    bench(with_toy(bound=2.0), "reproduce", "--write", "R.md")
+    assert "R99" not in (root / "R.md").read_text(), "stored for another recipe"
