@@ -199,7 +199,7 @@ def markdown(path, recipes):
     seconds = sum(row["seconds"] for row in known)
     return (
         f"Trained on {written['date'][:10]}: {written['cpu']}, {written['cores']} cores, tinyae at {commits}, "
-        f"{seconds / 60:.0f} minutes of fits, two at a time but for lone seeds. {len(chosen) - failed} of {len(chosen)} "
+        f"{seconds / 60:.0f} minutes of fits, two at once but for lone seeds. {len(chosen) - failed} of {len(chosen)} "
         "rows pass. Ours are means over the seeds, +- half their range.\n\n"
         + runner.markdown(HEADER, [[line[0].strip(), *line[1:]] for line in lines])
     )
