@@ -119,7 +119,7 @@ def _measure(peer, threads, settings, header):
         with _peak(process.pipe.pid) as peak:
             process.call("first")
             seconds = process.call("turn", 1)
-            if seconds[0] < 1:
+            if seconds[0] < 10:
                 seconds += process.call("turn", min(6, max(2, int(1 / seconds[0]))))
     finally:
         process.close()
