@@ -333,7 +333,7 @@ int tae_gemm_split(int pieces, int axes, const int64_t *sizes, const int64_t *a_
     return gemm_stack(pieces, 0, axes, sizes, a_steps, b_steps, m, n, k, a, a_rs, a_cs, b, b_rs, b_cs, c, alpha, beta);
 }
 
-/* ---- recurrent layers: a task takes some rows through all steps ---------------------------------------------------- */
+/* ---- recurrent layers: a task takes some rows through all steps ------------------------------------------------- */
 
 typedef struct {
     void (*run)(const recurrent_call *call, int64_t first, int64_t rows, void *scratch);
@@ -376,8 +376,9 @@ int tae_recurrent(int kind, int dtype, int activation, int reverse, int64_t step
                   const int64_t *lengths, const void *z, int z_repeats, const void *weight, const void *bias,
                   const void *h, const void *c, void *y, void *work, void *gates) {
     recurrent_job job = {.call = {.kind = kind, .relu = activation, .reverse = reverse, .steps = steps, .n = n,
-                                  .hidden = hidden, .lengths = lengths, .z = z, .z_repeats = z_repeats, .weight = weight,
-                                  .bias = bias, .h = h, .c = c, .y = y, .work = work, .gates = gates}};
+                                  .hidden = hidden, .lengths = lengths, .z = z, .z_repeats = z_repeats,
+                                  .weight = weight, .bias = bias, .h = h, .c = c, .y = y, .work = work,
+                                  .gates = gates}};
     const int status = is_recurrent(&job.call, dtype);
     if (status || n == 0 || hidden == 0) return status;
     NEED(z && weight && (work || gates));
@@ -390,9 +391,9 @@ int tae_recurrent_backward(int kind, int dtype, int activation, int reverse, int
                            const void *weight_t, const void *bias, const void *h, const void *c, const void *y,
                            const void *gates, const void *g, void *dz, void *du, void *dh, void *dc) {
     recurrent_job job = {.call = {.kind = kind, .relu = activation, .reverse = reverse, .steps = steps, .n = n,
-                                  .hidden = hidden, .lengths = lengths, .z = z, .z_repeats = z_repeats, .weight = weight,
-                                  .weight_t = weight_t, .bias = bias, .h = h, .c = c, .g = g, .y = (void *)y,
-                                  .gates = (void *)gates, .dz = dz, .du = du, .dh = dh, .dc = dc}};
+                                  .hidden = hidden, .lengths = lengths, .z = z, .z_repeats = z_repeats,
+                                  .weight = weight, .weight_t = weight_t, .bias = bias, .h = h, .c = c, .g = g,
+                                  .y = (void *)y, .gates = (void *)gates, .dz = dz, .du = du, .dh = dh, .dc = dc}};
     const int status = is_recurrent(&job.call, dtype);
     if (status || n == 0 || hidden == 0) return status;
     NEED(gates || (z && weight));

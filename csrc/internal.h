@@ -105,7 +105,7 @@ typedef struct {
 /* The arguments of tae_recurrent and tae_recurrent_backward. */
 enum { CELL_RNN, CELL_LSTM, CELL_GRU, CELL_KINDS };
 static const int cell_gates[CELL_KINDS] = {1, 4, 3};
-static const int cell_room[CELL_KINDS] = {1, 4, 4};  /* the gates of a step, and a GRU's part that its reset gate scales */
+static const int cell_room[CELL_KINDS] = {1, 4, 4};  /* the gates, and what a GRU's reset gate scales */
 typedef struct {
     int kind, relu, reverse, z_repeats;
     int64_t steps, n, hidden;

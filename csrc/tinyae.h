@@ -173,8 +173,9 @@ int tae_gaussian_kl(int dtype, int64_t n, const void *mu, const void *logvar, do
 int tae_cross_entropy(int dtype, int64_t rows, int64_t n, const void *x, const int64_t *label, double scale,
                       double *loss, void *g);
 
-/* out[r] = scale x[index[r]] for 0 <= r < rows: rows of n elements out of x (x_rows, n).  x is of the dtype `from`, which
- * is `dtype` or 2 = bytes, 0 to 255.  TAE_BAD_ARGUMENT, and nothing is written, if an index is not in 0 .. x_rows - 1. */
+/* out[r] = scale x[index[r]] for 0 <= r < rows: rows of n elements out of x (x_rows, n). x is of the dtype `from`,
+ * which is `dtype` or 2 = bytes, 0 to 255. TAE_BAD_ARGUMENT, and nothing is written, if an index is not in 0 ..
+ * x_rows - 1. */
 int tae_gather(int from, int dtype, int64_t rows, int64_t n, int64_t x_rows, const void *x, const int64_t *index,
                double scale, void *out);
 
@@ -201,19 +202,20 @@ int tae_adagrad(int dtype, int64_t n, void *p, const void *g, void *v, double lr
 int tae_adadelta(int dtype, int64_t n, void *p, const void *g, void *v, void *u, double lr, double rho, double eps,
                  double weight_decay);
 
-/* A recurrent layer of kind 0 RNN, 1 LSTM, 2 GRU over all steps, as tinyae/ops/recurrent.py defines it; G = 1, 4, 3 gates
- * side by side.  z (steps, n, G hidden), or, where z_repeats is 1, (n, G hidden) for all steps, weight (hidden, G hidden),
- * bias (G hidden) or NULL, h and c (n, hidden), c NULL if and only if there is none -> y (steps, n, hidden), for an LSTM
- * (2, steps, n, hidden).  activation 0 = tanh, 1 = relu; `reverse` 1 begins at the last step; `lengths` (n), or NULL:
- * beyond so many steps a row's state stays what it was.  steps > 0.  `gates` (steps, n, 4 hidden), or NULL, which it is
- * for an RNN, keeps them for tae_recurrent_backward; without it `work` (n, 4 hidden), an RNN's (n, hidden), is needed. */
+/* A recurrent layer of kind 0 RNN, 1 LSTM, 2 GRU over all steps, as tinyae/ops/recurrent.py defines it; G = 1, 4, 3
+ * gates side by side. z (steps, n, G hidden), or, where z_repeats is 1, (n, G hidden) for all steps, weight (hidden,
+ * G hidden), bias (G hidden) or NULL, h and c (n, hidden), c NULL if and only if there is none -> y (steps, n,
+ * hidden), for an LSTM (2, steps, n, hidden). activation 0 = tanh, 1 = relu; `reverse` 1 begins at the last step;
+ * `lengths` (n), or NULL: beyond so many steps a row's state stays what it was. steps > 0. `gates` (steps, n, 4
+ * hidden), or NULL, which it is for an RNN, keeps them for tae_recurrent_backward; without it `work` (n, 4 hidden),
+ * an RNN's (n, hidden), is needed. */
 int tae_recurrent(int kind, int dtype, int activation, int reverse, int64_t steps, int64_t n, int64_t hidden,
                   const int64_t *lengths, const void *z, int z_repeats, const void *weight, const void *bias,
                   const void *h, const void *c, void *y, void *work, void *gates);
 
-/* From g, of y's shape, the gradients of z, of h and c, and, for a GRU alone, du (steps, n, G hidden), that of h weight +
- * bias; elsewhere it is that of z, and du is NULL.  weight_t is weight transposed, (G hidden, hidden).  Where `gates` is
- * NULL they are computed anew, to the same bits; else z, weight and bias are not read, and may be NULL. */
+/* From g, of y's shape, the gradients of z, of h and c, and, for a GRU alone, du (steps, n, G hidden), that of h weight
+ * + bias; elsewhere it is that of z, and du is NULL. weight_t is weight transposed, (G hidden, hidden). Where
+ * `gates` is NULL they are computed anew, to the same bits; else z, weight and bias are not read, and may be NULL. */
 int tae_recurrent_backward(int kind, int dtype, int activation, int reverse, int64_t steps, int64_t n, int64_t hidden,
                            const int64_t *lengths, const void *z, int z_repeats, const void *weight,
                            const void *weight_t, const void *bias, const void *h, const void *c, const void *y,
@@ -336,9 +338,9 @@ typedef struct {
     double param;          /* of the activation, or the divisor */
 } tae_plan_windows;
 
-/* tae_recurrent, or, where `backward` is 1, the gradients of all that it reads: of z for every step, weight, bias (a GRU's
- * alone), h and c.  n, hidden > 0.  An RNN's gradients do not read z: it may be any array of its size.  `gates` is
- * optional; backward reads z only where there are none. */
+/* tae_recurrent, or, where `backward` is 1, the gradients of all that it reads: of z for every step, weight, bias (a
+ * GRU's alone), h and c. n, hidden > 0. An RNN's gradients do not read z: it may be any array of its size. `gates`
+ * is optional; backward reads z only where there are none. */
 typedef struct {
     int kind, backward, activation, reverse, z_repeats;
     int64_t steps, n, hidden;

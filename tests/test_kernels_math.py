@@ -6,6 +6,7 @@ error bounds of sums, Philox to the bit. tests/test_ops.py asks the same ops thr
 """
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -789,6 +790,24 @@ def test_adam(decay, decoupled, dtype, rng):
         q = q - lr / (1 - beta1**t) * a / (np.sqrt(b / (1 - beta2**t)) + eps)
     for got, want in (p, q), (m, a), (v, b):
         same_path(got, want, dtype)
+
+
+def test_adam_gives_the_same_bits_wherever_in_memory_it_begins_and_ends(dtype, rng):
+    start, (g,) = trajectory(dtype, rng, 101, 1)
+    whole = [start.copy(), g, np.zeros_like(g), np.ones_like(g)]
+
+    def step(arrays, first, end):
+        pointers = [ffi.from_buffer(x[first:end]) for x in arrays]
+        assert lib.tae_adam(code(g), end - first, *pointers, 0.01, 0.9, 0.99, 1e-3, 0.0, 0, 1) == 0
+
+    step(whole, 0, g.size)
+    for first, length in itertools.product(range(18), (1, 3, 17, 40)):
+        part = [start.copy(), g, np.zeros_like(g), np.ones_like(g)]
+        untouched = slice(first), slice(first + length, None)
+        step(part, first, first + length)
+        for got, want, old in zip(part, whole, (start, g, np.zeros_like(g), np.ones_like(g))):
+            assert got[first : first + length].tobytes() == want[first : first + length].tobytes()
+            assert all(got[place].tobytes() == old[place].tobytes() for place in untouched)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.05])

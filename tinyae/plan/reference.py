@@ -222,7 +222,8 @@ class Reference:
         start, y = (i.n, i.hidden), (*[2] * (i.kind == "lstm"), i.steps, i.n, i.hidden)
         shapes = {"z": (i.n, wide) if i.z_repeats else (i.steps, i.n, wide), "weight": (i.hidden, wide),
                   "bias": (wide,), "h": start, "c": start, "y": y, "gates": (i.steps, i.n, 4 * i.hidden), "g": y,
-                  "dz": (i.steps, i.n, wide), "dweight": (i.hidden, wide), "dbias": (wide,), "dh": start, "dc": start}  # fmt: skip
+                  "dz": (i.steps, i.n, wide), "dweight": (i.hidden, wide), "dbias": (wide,), "dh": start,
+                  "dc": start}  # fmt: skip
         for name, shape in shapes.items():
             if getattr(i, name, None):
                 at[name] = self._dense(getattr(i, name), shape, _DTYPES[i.dtype])
