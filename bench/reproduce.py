@@ -100,7 +100,7 @@ class Store:
         with self.lock:
             self.rows = [row for row in self.rows if (row["id"], row["seed"]) != (recipe.id, seed)]
             self.rows.append({"id": recipe.id, "seed": seed, "commit": self.commit, "recipe": recipe.digest(),
-                              "seconds": round(result["seconds"], 1), "values": result["values"]})  # fmt: skip
+                              "seconds": round(result["seconds"], 2), "values": result["values"]})  # fmt: skip
             self.rows.sort(key=lambda row: (int(row["id"][1:]), row["id"], row["seed"]))
             if self.kept:
                 self.path.parent.mkdir(exist_ok=True)
