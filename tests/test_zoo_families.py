@@ -625,6 +625,22 @@ def test_walkback_of_one_step_is_denoising_to_the_bit():
     np.testing.assert_allclose(first, parts[0], rtol=1e-5)
 
 
+def test_rows_spoiled_before_the_training_are_spoiled_on_the_way():
+    """fresh=False: the first place of a chain comes spoiled, the others do not."""
+    train = digits()[0]
+    model = tinyae.WalkbackAutoencoder(5, fresh=False, walkback=1, random_state=0).build(64)
+    model.net_.train()
+    first, again = (terms_of(model, train)["bce"] for _ in range(2))
+    np.testing.assert_array_equal(again, first)
+    model.set_params(walkback=2).noise_.counter = 3
+    two = terms_of(model, train)["bce"]
+    with no_grad():
+        model.noise_.counter = 3
+        x = model.spoil(model.draw(model._output(model.net_(train))))
+        second = nn.bce_with_logits(model.net_(x), train, reduction="none").data.mean(axis=1)
+    np.testing.assert_allclose(two, (first + second) / 2, rtol=1e-5)
+
+
 def test_chains_come_back():
     """Eight steps on, nearer to where they began than a denoising one's; from noise, they end among the data."""
     bits, held = ((part > 0.5).astype(np.float32) for part in digits())
