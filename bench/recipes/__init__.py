@@ -179,3 +179,10 @@ def cleaned(run):
 
     model, X = next(iter(run.models.values())), run.data.X_test[:12] / np.float32(run.data.scale)
     return plot.reconstructions(model, X, run.data.image_shape, corrupted=np.asarray(model.spoil(X)))
+
+
+def filters(run):
+    """The first layer's weights of every model, an image per unit."""
+    from tinyae import plot
+
+    return plot.filters(run.models, run.data.image_shape)
