@@ -25,6 +25,7 @@ import collections
 import importlib.metadata
 import json
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -134,6 +135,18 @@ def no_leaks():
     changed, _ = np.geterr(), np.seterr(**errors)
     assert recording, "the test left recording switched off"
     assert changed == errors, "the test left NumPy's error handling changed"
+
+
+ARM = platform.machine().lower() in ("aarch64", "arm64")
+
+
+@pytest.fixture(params=["scalar", "neon"] if ARM else ["scalar", "avx2", "avx512"], scope="module")
+def isa(request):
+    """Every instruction set that this CPU has, in force while the test runs."""
+    if request.param not in kernels.info()["isas_supported"]:
+        pytest.skip(f"this CPU lacks {request.param}")
+    with kernels.use_isa(request.param):
+        yield request.param
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ Calls the C functions themselves, with guard bands around every array. Whole num
 compared with the NumPy definition must be equal. `test_ops.py` and `test_conv.py` cover the ops above.
 """
 
-import platform
 from typing import NamedTuple
 
 import numpy as np
@@ -23,15 +22,6 @@ if kernels.info()["backend"] == "c":
     ACTIVATIONS = kernels.library.reported(lib.tae_unary_name)
 
 DTYPES = [np.float32, np.float64]
-ARM = platform.machine().lower() in ("aarch64", "arm64")
-
-
-@pytest.fixture(params=["scalar", "neon"] if ARM else ["scalar", "avx2", "avx512"], scope="module")
-def isa(request):
-    if request.param not in kernels.info()["isas_supported"]:
-        pytest.skip(f"this CPU lacks {request.param}")
-    with kernels.use_isa(request.param):
-        yield request.param
 
 
 class Sides(NamedTuple):

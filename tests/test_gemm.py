@@ -7,7 +7,6 @@ import ctypes
 import itertools
 import mmap
 import os
-import platform
 import threading
 
 import numpy as np
@@ -27,17 +26,6 @@ if kernels.info()["backend"] == "c":
 K_BLOCK = 256  # GEMM_K: so many products are summed in sequence
 DTYPES = [np.float32, np.float64]
 SIZES = [0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 61, 64, 65, 127]
-
-
-ARM = platform.machine().lower() in ("aarch64", "arm64")
-
-
-@pytest.fixture(params=["scalar", "neon"] if ARM else ["scalar", "avx2", "avx512"], scope="module")
-def isa(request):
-    if request.param not in kernels.info()["isas_supported"]:
-        pytest.skip(f"this CPU lacks {request.param}")
-    with kernels.use_isa(request.param):
-        yield request.param
 
 
 def guarded(x, layout="C"):

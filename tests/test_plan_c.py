@@ -2,7 +2,6 @@
 with the same bits on any number of threads, and no byte touched that is not an output's."""
 
 import math
-import platform
 import threading
 
 import numpy as np
@@ -16,18 +15,9 @@ from tinyae.kernels.plan import Program
 if kernels.info()["backend"] != "c":
     pytest.skip("the backend is NumPy: there is no C to test", allow_module_level=True)
 
-ARM = platform.machine().lower() in ("aarch64", "arm64")
 DTYPES = [np.float32, np.float64]
 SIZES = [(0, 3), (3, 0), (1, 1), (1, 33), (2, 31), (3, 7), (5, 16), (7, 17), (33, 3), (9, 784), (3, 2049), (2, 9000),
          (700, 65), (30000, 1)]  # fmt: skip
-
-
-@pytest.fixture(params=["scalar", "neon"] if ARM else ["scalar", "avx2", "avx512"], scope="module")
-def isa(request):
-    if request.param not in kernels.info()["isas_supported"]:
-        pytest.skip(f"this CPU lacks {request.param}")
-    with kernels.use_isa(request.param):
-        yield request.param
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,8 @@ UNARY = [ops.exp, ops.tanh, ops.sigmoid, ops.relu, ops.softplus, ops.square, ops
 BINARY = [ops.add, ops.sub, ops.mul, ops.maximum, ops.minimum, lambda a, b: a / (1.5 + ops.sigmoid(b)),
           lambda a, b: ops.where(a > b, a, 2.0 * b)]  # fmt: skip
 NUMBERS = [0.5, -1.25, 2, 3.0]
-share = {"whole": 0, "all": 0}
+WHAT = ["unary", "binary", "number", "product", "transpose", "cut", "reshape", "sum", "keep", "noise", "assign", "join",
+        "max"]  # fmt: skip
 
 
 class Net(nn.Module):
@@ -32,10 +33,8 @@ class Net(nn.Module):
 @st.composite
 def programs(draw):
     """A list of (what, which operands, which detail), to be read by `evaluate`."""
-    what = st.sampled_from(["unary", "binary", "number", "product", "transpose", "cut", "reshape", "sum", "keep",
-                            "noise", "assign", "join", "max"])  # fmt: skip
     which = st.integers(0, 99)
-    return draw(st.lists(st.tuples(what, which, which, which), min_size=2, max_size=14))
+    return draw(st.lists(st.tuples(st.sampled_from(WHAT), which, which, which), min_size=2, max_size=14))
 
 
 def evaluate(program, net, x):
@@ -80,45 +79,53 @@ def evaluate(program, net, x):
     return values
 
 
+def trainer(program):
+    """A step of the program, and its net."""
+    net = Net(3)
+    optimizer = optim.SGD(net.parameters(), lr=0.05, momentum=0.5)
+
+    def step(x):
+        optimizer.zero_grad()
+        values = evaluate(program, net, x)
+        loss = sum((ops.mean(v) for v in values[5:]), ops.mean(net.row * x))
+        loss.backward()
+        optimizer.step()
+        return loss, values[-1]
+
+    return step, net
+
+
 def run(program, backend, steps=4):
-    """(losses, final state) as ever, the same as a plan, and the plan."""
+    """(losses, final state) as ever, and the same as a plan."""
     x = np.random.default_rng(7).uniform(-1, 1, (4, 6))
     results = []
     for compiled in (False, True):
-        net = Net(3)
-        optimizer = optim.SGD(net.parameters(), lr=0.05, momentum=0.5)
-
-        def step(x, net=net, optimizer=optimizer):
-            optimizer.zero_grad()
-            values = evaluate(program, net, x)
-            loss = sum((ops.mean(v) for v in values[5:]), ops.mean(net.row * x))
-            loss.backward()
-            optimizer.step()
-            return loss, values[-1]
-
+        step, net = trainer(program)
         run = tinyae.compile(step, backend=backend) if compiled else lambda x, step=step: step(tinyae.Tensor(x))
         outputs = [run(x) for _ in range(steps)]
         results.append(([loss.item() for loss, _ in outputs], outputs[-1][1].data, net.state_dict(), net.noise.counter))
-    return *results, run.plans
+    return results
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @given(program=programs())
 def test_random_steps(backend, program):
-    (losses, last, state, counter), (planned, last2, state2, counter2), plans = run(program, backend)
+    (losses, last, state, counter), (planned, last2, state2, counter2) = run(program, backend)
     np.testing.assert_allclose(planned, losses, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(last2, last, rtol=1e-8, atol=1e-10)
     for name in state:
         np.testing.assert_allclose(state2[name], state[name], rtol=1e-8, atol=1e-10, err_msg=name)
     assert counter == counter2
-    if backend == BACKENDS[-1]:
-        share["all"] += 1
-        ((plan,),) = plans.values()
-        share["whole"] += all(item.kind != "host" for item in plan.machine.lowered.items)
 
 
-def test_nearly_all_of_them_ran_wholly_in_c():
-    if not share["all"]:
-        pytest.skip("the random steps did not run before this")
-    print(f"\nrandom steps that run wholly in one piece: {share['whole']} of {share['all']}")
-    assert share["whole"] >= 0.95 * share["all"]
+def test_nearly_all_of_them_run_wholly_in_one_piece():
+    """Python has nothing to do between two pieces of the plan: captured is enough to know it."""
+    draw, whole = np.random.default_rng(11), []
+    for _ in range(80):
+        numbers = draw.integers(0, 100, (draw.integers(2, 15), 3)).tolist()
+        compiled = tinyae.compile(trainer([(str(draw.choice(WHAT)), *row) for row in numbers])[0])
+        compiled(draw.uniform(-1, 1, (4, 6)))
+        ((plan,),) = compiled.plans.values()
+        whole.append(all(item.kind != "host" for item in plan.machine.lowered.items))
+    print(f"\nrandom steps that run wholly in one piece: {sum(whole)} of {len(whole)}")
+    assert sum(whole) >= 0.95 * len(whole)
