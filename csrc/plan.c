@@ -97,6 +97,7 @@ static int check_gemm(tae_plan *plan, tae_instruction *it) {
     const tae_plan_gemm *q = &it->gemm;
     int64_t sizes[66], strides[66], items = 1;
     const int axes = q->axes;
+    if (q->pieces < 0 || q->pieces > 3) return 0;
     if (axes < 0 || axes > 62 || (axes && (!q->sizes || !q->a_steps || !q->b_steps))) return 0;
     if (q->activation < -1 || q->activation >= UNARY_OPS || (double)q->m * (double)q->n > 0x1p48) return 0;
     if (axes && (q->bias.buffer >= 0 || q->activation >= 0 || q->c_rs != q->n)) return 0;
@@ -120,11 +121,15 @@ static int run_gemm(tae_plan *plan, tae_instruction *it) {
     const int dtype = it->dtype;
     const void *a = memory_of(plan, q->a, dtype), *b = memory_of(plan, q->b, dtype);
     void *c = memory_of(plan, q->c, dtype);
+    const int split = q->pieces && dtype == 0 && q->c_rs == q->n &&
+                      tae_gemm_split(q->pieces, q->axes, q->sizes, q->a_steps, q->b_steps, q->m, q->n, q->k, a, q->a_rs,
+                                     q->a_cs, b, q->b_rs, q->b_cs, c, q->alpha, q->beta) == TAE_DONE;
+    if (split && q->bias.buffer < 0 && q->activation < 0) return 1;
     if (q->axes)
         return tae_gemm_stack(dtype, q->axes, q->sizes, q->a_steps, q->b_steps, q->m, q->n, q->k, a, q->a_rs, q->a_cs,
                               b, q->b_rs, q->b_cs, c, q->alpha, q->beta) == TAE_DONE;
-    return tae_gemm(dtype, q->m, q->n, q->k, a, q->a_rs, q->a_cs, b, q->b_rs, q->b_cs, c, q->c_rs,
-                    memory_of(plan, q->bias, dtype), q->activation, q->param, q->alpha, q->beta) == TAE_DONE;
+    return tae_gemm(dtype, q->m, q->n, split ? 0 : q->k, a, q->a_rs, q->a_cs, b, q->b_rs, q->b_cs, c, q->c_rs,
+                    memory_of(plan, q->bias, dtype), q->activation, q->param, q->alpha, split ? 1 : q->beta) == TAE_DONE;
 }
 
 /* ---- chain ------------------------------------------------------------------------------------------------------- */

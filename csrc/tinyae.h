@@ -241,9 +241,10 @@ typedef struct {
     int writeable;
 } tae_buffer;
 
-/* tae_gemm, or, with axes, tae_gemm_stack with the bias and the activation as well. */
+/* tae_gemm, or, with axes, tae_gemm_stack.  With pieces, 1 to 3, a product of float32 is tae_gemm_split's where that has
+ * it; 0: never. */
 typedef struct {
-    int axes;
+    int axes, pieces;
     const int64_t *sizes, *a_steps, *b_steps;
     int64_t m, n, k;
     tae_place a; int64_t a_rs, a_cs;

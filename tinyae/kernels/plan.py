@@ -19,6 +19,7 @@ import numpy as np
 from ..errors import BackendError, DataError
 from .arrays import DENSE, address, dtype_code
 from .library import ffi, lib, reported
+from .products import PIECES
 
 NOWHERE = (-1, 0)
 CELLS = {"rnn": 0, "lstm": 1, "gru": 2}
@@ -50,13 +51,13 @@ def available():
 def _gemm(program, q):
     """c = activation(alpha a b + beta c + bias): m, n, k, a = (buffer, offset, row stride, column stride), b likewise,
     c = (buffer, offset, row stride), bias = None or a place, activation = None or the name of a unary op, param its
-    setting, alpha 1, beta 0."""
+    setting, alpha 1, beta 0, precision = None (by FMA alone) or one of `PIECES`, in float32 and where it is faster."""
     a, b, c = q["a"], q["b"], q["c"]
     return {
         "m": q["m"], "n": q["n"], "k": q["k"], "a": a[:2], "a_rs": a[2], "a_cs": a[3], "b": b[:2], "b_rs": b[2],
         "b_cs": b[3], "c": c[:2], "c_rs": c[2] if len(c) > 2 else q["n"], "bias": q.get("bias") or NOWHERE,
         "activation": UNARY[q.get("activation")], "param": q.get("param", 0.0), "alpha": q.get("alpha", 1.0),
-        "beta": q.get("beta", 0.0),
+        "beta": q.get("beta", 0.0), "pieces": PIECES[q["precision"]] if q.get("precision") else 0,
     }  # fmt: skip
 
 
@@ -347,8 +348,8 @@ class Program:
         """Run instructions[first:last] once. inputs: {buffer number: array}, all of them."""
         with self._lock:
             bad = lib.tae_plan_run(self._plan, first, len(self._kinds) if last is None else last, self._bring(inputs))
-        if bad >= 0:
-            self._said(bad)
+            if bad >= 0:
+                self._said(bad)
 
     def _said(self, bad):
         if 0 <= bad < len(self._kinds):

@@ -22,7 +22,6 @@ class Chain:
         self.columns = None
         self.members, self.sums = [], []
         self.inside = {}  # root: the member that makes it
-        self.tried = set()
         self.take(first)
 
     def grow(self, waiting, done):

@@ -34,9 +34,9 @@ from .program import Update
 __all__ = ["Compiled", "Plan", "compile"]
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-PRECISIONS = ("highest", "high", "medium")
 _TENSOR = object()
-LOSS, STATE, MOVED = 1e-5, 1e-4, 1e-3  # how far a plan's results may lie from the step's: Note [Agreement]
+# How far a plan's results may lie from the step's, by the precision of its products: Note [Agreement].
+TOLERANCES = {"highest": (1e-5, 1e-4, 1e-3), "high": (1e-4, 1e-3, 1e-2), "medium": (3e-2, 1e-1, 3e-1)}
 
 
 def compile(step=None, /, *, precision="highest", backend=None, after=0, fallback=False):
@@ -48,7 +48,9 @@ def compile(step=None, /, *, precision="highest", backend=None, after=0, fallbac
         Of arrays, positional; it computes, calls ``backward``, lets an optimizer step, and returns tensors in lists,
         tuples or dictionaries, or nothing. Its arguments become Tensors. Keywords are plain settings.
     precision : str
-        Of matrix products: "highest" is exact to float32; "high" and "medium" may use bf16 pieces where that is faster.
+        Of matrix products in float32: "highest" multiplies as ever; "high" and "medium" may take the processor's unit
+        for short numbers (AMX) where that is faster, as `ops.matmul` does, whose own ``precision`` goes before this.
+        Without such a unit the three are the same. A plan of lower precision is held to the step less tightly.
     backend : str, optional
         "c" or "numpy"; default: C where it is installed.
     after : int
@@ -66,8 +68,8 @@ def compile(step=None, /, *, precision="highest", backend=None, after=0, fallbac
     """
     if step is None:
         return functools.partial(compile, precision=precision, backend=backend, after=after, fallback=fallback)
-    if precision not in PRECISIONS:
-        raise SettingError(f"compile: precision={precision!r}. Choose from: {', '.join(PRECISIONS)}.")
+    if precision not in TOLERANCES:
+        raise SettingError(f"compile: precision={precision!r}. Choose from: {', '.join(TOLERANCES)}.")
     if backend not in (None, "c", "numpy"):
         raise SettingError(f"compile: backend={backend!r}. Choose 'c', 'numpy' or None.")
     if backend == "c" and kernels.info()["backend"] != "c":
@@ -207,7 +209,7 @@ class Plan:
     """One captured step for arrays of one kind, and how it is run."""
 
     def __init__(self, program, keywords, nested, modules, precision, backend):
-        self.program, self.agreed = program, False
+        self.program, self.precision, self.agreed = program, precision, False
         self.kinds, self.keywords = [(value.shape, value.dtype) for value in program.inputs], keywords
         self.nested = nested  # what the step returns, its tensors forgotten
         self.modules = modules
@@ -286,9 +288,10 @@ class Plan:
         return _like(self.nested, iter([leaf if leaf is None else next(values) for leaf in _leaves(self.nested)]))
 
     # Note [Agreement]
-    #     A value that the step returns: within LOSS of its largest entry. State: within STATE of its own; what an
-    #     optimizer keeps: of the largest that it keeps of any parameter. A parameter: within MOVED of the way that it
-    #     went, unless its gradient is nothing but rounding, which a rule like Adam's makes a step as large as any.
+    #     A value that the step returns: within the first tolerance of its largest entry. State: within the second of
+    #     its own; what an optimizer keeps: of the largest that it keeps of any parameter. A parameter: within the third
+    #     of the way that it went, unless its gradient is nothing but rounding, which a rule like Adam's makes a step as
+    #     large as any.
 
     def check(self, step, arrays, settings):
         """Run the step as ever and as a plan, from the same state; PlanError unless both agree."""
@@ -331,26 +334,27 @@ class Plan:
     def _compare(self, expected, values, before, after, now):
         advice = ("Something that the step uses changes from call to call: a Python number, a tensor made anew. "
                   "Pass it as an argument, or keep it in one Tensor and change that with tinyae.assign.")  # fmt: skip
+        loss, kept, moved = TOLERANCES[self.precision]
         if len(expected) != len(values):
             raise PlanError(f"compile: the step returned {len(values)} values, and then {len(expected)}. {advice}")
         for i, (a, b) in enumerate(zip(expected, values)):
-            _agree(f"value {i} that the step returns", a, b, LOSS, _largest(a), advice)
+            _agree(f"value {i} that the step returns", a, b, loss, _largest(a), advice)
         largest, rounding = {}, set()
         for (optimizer, _, name), a in after[1].items():
             largest[optimizer, name] = max(largest.get((optimizer, name), 0.0), _largest(a))
         for (optimizer, p, name), a in after[1].items():
             scale = largest[optimizer, name]
-            _agree(f"{name} of a parameter of shape {p.shape}", a, now[1][optimizer, p, name], STATE, scale, advice)
+            _agree(f"{name} of a parameter of shape {p.shape}", a, now[1][optimizer, p, name], kept, scale, advice)
             if np.max(np.abs(a), initial=0) <= 1e-6 * scale:  # such as of a bias before a normalisation
                 rounding.add(p)
         trained = {p for optimizer in self.updates for p in optimizer.parameters}
         for cell, start, a, b in zip(self.program.cells, before[0], after[0], now[0]):
             if cell.var not in trained:
-                _agree(cell.name, a, b, STATE, _largest(a), advice)
+                _agree(cell.name, a, b, kept, _largest(a), advice)
             elif cell.var not in rounding:
                 finite = np.isfinite(a)  # where the step itself diverges, no two roundings agree
                 way, off = (float(np.linalg.norm(a[finite] - o[finite])) for o in (start, b))
-                if not off <= MOVED * way + 1e-6 * float(np.linalg.norm(a[finite])):
+                if not off <= moved * way + 1e-6 * float(np.linalg.norm(a[finite])):
                     raise PlanError(f"compile: {cell.name}, {a.shape}, went {way:.2g} and ends {off:.2g} off. {advice}")
         if after[2] != now[2]:
             raise PlanError(f"compile: the step draws other noise than before. {advice}")

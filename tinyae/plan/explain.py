@@ -75,7 +75,8 @@ def _head(item):
     f = item.fields
     if item.kind == "gemm":
         text = f"gemm {f['m']}x{f['k']} @ {f['k']}x{f['n']}"
-        return text + (" + bias" if f["bias"] else "") + (f", {f['activation']}" if f["activation"] else "")
+        text += (" + bias" if f["bias"] else "") + (f", {f['activation']}" if f["activation"] else "")
+        return text + (f", {f['precision']}" if f["precision"] else "")
     if item.kind == "chain":
         sums = [kind for kind, *_ in f["outputs"] if kind != "store"]
         return f"chain {f['rows']}x{f['cols']}: " + " ".join([name for name, *_ in f["ops"]] + sums)
@@ -83,7 +84,7 @@ def _head(item):
         return f"python: {f['instruction'].name}"
     if item.kind == "update":
         return f"{f['rule']} of {len(f['tensors'])} parameters, {sum(n for n, *_ in f['tensors']):,} numbers"
-    return " ".join([item.kind, str(f.get("what", "")), str(f.get("shape", ""))]).strip()
+    return " ".join([item.kind, *(str(f[name]) for name in ("what", "shape", "precision") if f.get(name))])
 
 
 def _row(number, item):

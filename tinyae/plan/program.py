@@ -4,8 +4,8 @@
     %0, w, b, 0.5                    operands: a `Value`, or a Python number
     w <- adam(...), m <- assign(%9)  what changes state makes a new version of it, a `Value` with the same `cell`
 
-Ring 4, the first of its folder: capture.py makes a `Program`, lower.py rewrites it, interpret.py runs it on NumPy, and
-machine.py hands it to C.
+Ring 4, the first of its folder: capture.py makes a `Program`, passes.py and lower.py rewrite it, and
+machine.py hands it to C, or to reference.py, which is NumPy.
 """
 
 import numpy as np
