@@ -825,6 +825,31 @@ static void check_noise(int64_t n) {
 }
 
 /* A plan of two instructions: y = 2, then its sum.  test_plan*.py asks for all the others. */
+/* A product by pieces and what follows on it, where the processor can; else by FMA. */
+static void check_plan_pieces(int64_t n) {
+    int relu = 0;
+    while (strcmp(tae_unary_name(relu), "relu")) relu++;
+    for (int bare = 0; bare < 2 && !dtype; bare++) {
+        const void *a = in(n * n, -1, 1), *b = in(n * 40, -1, 1), *bias = in(40, -1, 1);
+        void *c = out(n * 40);
+        tae_buffer memory[] = {{(void *)a, n * n * 4, 0}, {(void *)b, n * 160, 0}, {(void *)bias, 160, 0}, {c, n * 160, 1}};
+        tae_instruction product = {.kind = TAE_GEMM, .gemm = {
+            .pieces = 3, .m = n, .n = 40, .k = n, .a = {0, 0}, .a_rs = 1, .a_cs = n, .b = {1, 0}, .b_rs = 40, .b_cs = 1,
+            .c = {3, 0}, .c_rs = 40, .bias = {bare ? -1 : 2, 0}, .activation = bare ? -1 : relu, .alpha = 2}};
+        tae_plan plan = {.buffers = 4, .instructions = 1, .buffer = memory, .instruction = &product};
+        if (tae_plan_prepare(&plan) != -1 || tae_plan_run(&plan, 0, 1, NULL) != -1) complain("a product did not run");
+        for (int64_t i = 0; i < n * 40; i++) {
+            double sum = bare ? 0 : at(bias, i % 40);
+            for (int64_t p = 0; p < n; p++) sum += 2 * at(a, p * n + i / 40) * at(b, p * 40 + i % 40);
+            if (!bare && sum < 0) sum = 0;
+            if (!(fabs(at(c, i) - sum) <= (1 + 2 * (double)n) * 1e-6)) complain("a product by pieces in a plan");
+        }
+        product.gemm.pieces = 4;
+        if (tae_plan_prepare(&plan) != 0) complain("four pieces are taken");
+        finish();
+    }
+}
+
 static void check_plan(int64_t n) {
     void *y = out(n), *sum = out(1);
     double losses[2] = {0, 0};
@@ -893,6 +918,7 @@ static const struct {
     {"recurrent, its width", check_recurrent_widths, 2},
     {"noise", check_noise, 1},
     {"plan", check_plan, 1},
+    {"plan, by pieces", check_plan_pieces, 2},
     {"peaks", check_peaks, 1},
 };
 enum { CHECKS = sizeof checks / sizeof *checks };

@@ -262,6 +262,23 @@ def test_recurrences_of_every_kind(cell, settings, steps, backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_stacks_of_products(backend):
+    """Leading axes broadcast on either side, matrices may be transposed, a vector is a row or a column."""
+    def step(x, s):
+        return (x @ s, ops.matmul(s, x.T), ops.matmul(s, s.mT), s[:, :1] @ s[:1].mT, ops.sum(x, axis=0) @ x.T,
+                x @ ops.sum(x, axis=0), ops.matmul(ops.broadcast_to(x, shape=(2, *x.shape)), s))  # fmt: skip
+
+    start = np.random.default_rng(8)
+    x, s = start.normal(size=(5, 4)), start.normal(size=(2, 4, 4))
+    expected, compiled = step(tinyae.Tensor(x), tinyae.Tensor(s)), tinyae.compile(step, backend=backend)
+    for _ in range(3):
+        found = compiled(x, s)
+    for a, b in zip(found, expected):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-9, atol=1e-12)
+    assert "host" not in kinds(compiled) and kinds(compiled).count("gemm_stack") == 4
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_places_of_extremes(backend):
     def step(x):
         places = [op(x, axis=axis) for op in (ops.argmax, ops.argmin) for axis in (None, 0, 1, -1)]

@@ -200,7 +200,7 @@ def test_an_interrupted_run_leaves_no_trace_in_c(backend):
     """What C counts itself, steps and noise, is taken from Python anew: put back the state, and all is as before."""
     compiled, plan, net, _ = noisy(backend)
     reference, _, other, _ = noisy(backend)
-    for name in ("run", *["epoch"] * (backend == "c")):
+    for name in ("go", *["epoch"] * (backend == "c")):
         before, code = plan._state(), plan.machine.code
         original = getattr(code, name)
 
@@ -210,7 +210,7 @@ def test_an_interrupted_run_leaves_no_trace_in_c(backend):
 
         setattr(code, name, interrupted)
         with pytest.raises(KeyboardInterrupt):
-            if name == "run":
+            if name == "go":
                 compiled(X)
             else:
                 list(compiled.over(tinyae.data.batches(np.tile(X, (3, 1)), len(X))))
@@ -239,7 +239,7 @@ def test_an_interrupted_comparison_is_one_step_as_ever(monkeypatch):
     "run", "profile", *["epoch"] * (backend == "c"))])  # fmt: skip
 def test_threads_take_turns_with_a_plan(what, backend, capsys):
     compiled, plan, net, optimizer = noisy(backend)
-    code, name = plan.machine.code, "epoch" if what == "epoch" else "run"
+    code, name = plan.machine.code, "epoch" if what == "epoch" else "go"
     original, inside, crowds, start = getattr(code, name), [], [], threading.Barrier(2)
 
     def watched(*args):
@@ -269,3 +269,41 @@ def test_threads_take_turns_with_a_plan(what, backend, capsys):
     if what != "profile":
         assert {state["step"] for state in optimizer.state.values()} == {3 + 2 * 4}
         assert net.noise.counter == (3 + 2 * 4)
+
+
+# -- the precision of products --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_every_product_carries_the_precision(precision, backend, capsys):
+    """Where there is no unit for short numbers, results are the same; where there is, as near as the precision says."""
+    w = tinyae.Tensor(np.random.default_rng(2).random((6, 6), dtype=np.float32), requires_grad=True)
+    stacks = np.random.default_rng(3).random((4, 8, 6), dtype=np.float32)
+
+    def step(x, s):
+        y = ops.relu(ops.linear(x, w, ops.sum(w, axis=0))) @ w
+        return y, ops.matmul(x, w, precision="medium"), ops.matmul(s, ops.transpose(s, axes=(0, 2, 1)))
+
+    compiled = tinyae.compile(step, precision=precision, backend=backend)
+    for _ in range(3):
+        found = compiled(X, stacks)
+    for a, b in zip(found, step(tinyae.Tensor(X), tinyae.Tensor(stacks))):
+        np.testing.assert_allclose(a.data, b.data, rtol=1e-5 if precision == "highest" else 0.05)
+    ((plan,),) = compiled.plans.values()
+    items = [item for item in plan.machine.lowered.items if item.kind.startswith("gemm")]
+    wanted = None if precision == "highest" else precision
+    assert [item.fields["precision"] for item in items] == [wanted, wanted, "medium", wanted]
+    assert "host" not in [item.kind for item in plan.machine.lowered.items]
+    if backend == "c":
+        numbers = [n for n, kind in enumerate(plan.machine.code._kinds) if kind.startswith("gemm")]
+        pieces = [plan.machine.code._instructions[n].gemm.pieces for n in numbers]
+        assert pieces == [{None: 0, "high": 2, "medium": 1}[item.fields["precision"]] for item in items]
+    compiled.explain()
+    said = capsys.readouterr().out
+    assert ("bias, relu, " + precision in said) == (precision != "highest") and "@ 6x6, medium" in said
+    double = tinyae.compile(lambda x: x @ x.T, precision=precision, backend=backend)
+    for _ in range(2):
+        double(X.astype(np.float64))
+    (item,) = next(iter(double.plans.values()))[0].machine.lowered.items
+    assert item.fields["precision"] is None

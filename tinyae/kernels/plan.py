@@ -270,6 +270,7 @@ class Program:
                 "dtype": settings["dtype"],
                 member: encode(self, settings),
             }
+        self._count = len(instructions)
         dtypes = {settings["dtype"] for _, settings in instructions}
         self._dtype = dtypes.pop() if len(dtypes) == 1 else None
         plan = {"buffers": len(self._buffers), "instructions": len(instructions), "inputs": len(self._inputs)}
@@ -320,36 +321,37 @@ class Program:
         start = self._addresses[place[0]]
         return (0, 0) if start is None else (start + place[1] * itemsize, start + place[1] * itemsize + size)
 
-    def _bring(self, inputs):
+    def _in_order(self, inputs):
+        """The arrays of {buffer number: array} in the order of the input buffers."""
+        wanted = [number for number, _ in self._inputs]
+        if missing := sorted({*wanted} - inputs.keys()):
+            raise BackendError(f"Program: the inputs {missing} have not been brought.")
+        if others := sorted(inputs.keys() - {*wanted}):
+            raise BackendError(f"Program: the buffers {others} are no inputs; they cannot be brought.")
+        return [inputs[number] for number in wanted]
+
+    def _bring(self, arrays):
         """The addresses of the inputs, which keep the arrays alive."""
         brought = []
-        if len(inputs) != len(self._inputs):
-            self._refuse(inputs)
-        for number, size in self._inputs:
-            x = inputs.get(number)
-            if x is None or x.nbytes != size:
-                self._refuse(inputs)
-            if x.flags.num & DENSE != DENSE:
-                x = np.array(x, order="C")
-            brought.append(address(x))
-        return brought
-
-    def _refuse(self, inputs):
-        if missing := {number for number, _ in self._inputs} - inputs.keys():
-            raise BackendError(f"Program: the inputs {sorted(missing)} have not been brought.")
-        for number, x in inputs.items():
-            if self._buffers[number] != ("input", x.nbytes):
+        for x, (number, size) in zip(arrays, self._inputs):
+            if x.nbytes != size:
                 raise BackendError(
                     f"Program: buffer {number} is {self._buffers[number]}; it cannot be brought as an array of shape "
                     f"{x.shape} and dtype {x.dtype}."
                 )
+            brought.append(address(x if x.flags.num & DENSE == DENSE else np.array(x, order="C")))
+        return brought
 
     def run(self, inputs, first=0, last=None):
         """Run instructions[first:last] once. inputs: {buffer number: array}, all of them."""
         with self._lock:
-            bad = lib.tae_plan_run(self._plan, first, len(self._kinds) if last is None else last, self._bring(inputs))
-            if bad >= 0:
-                self._said(bad)
+            self.go(self._in_order(inputs), first, last)
+
+    def go(self, arrays, first=0, last=None):
+        """`run` for those who have a lock of their own; arrays: all inputs, in the order of their buffers."""
+        bad = lib.tae_plan_run(self._plan, first, self._count if last is None else last, self._bring(arrays))
+        if bad >= 0:
+            self._said(bad)
 
     def _said(self, bad):
         if 0 <= bad < len(self._kinds):
@@ -367,7 +369,7 @@ class Program:
             for number, *_ in feeds:  # an input that is fed needs memory of its own
                 if self._buffers[number][0] == "input":
                     inputs[number] = np.empty(self._buffers[number][1], np.uint8)
-            brought, alive = self._bring(inputs), []
+            brought, alive = self._bring(self._in_order(inputs)), []
             try:
                 for number, *_ in feeds:
                     self._memory[number].writeable = 1
@@ -415,7 +417,7 @@ class Program:
         """Seconds of each instruction, the least of `repeats` runs of all of them, one at a time."""
         best = [float("inf")] * len(self._kinds)
         with self._lock:
-            brought = self._bring(inputs)
+            brought = self._bring(self._in_order(inputs))
             for _ in range(repeats):
                 for i in range(len(best)):
                     start = time.perf_counter()

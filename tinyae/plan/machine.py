@@ -110,6 +110,8 @@ class Machine:
             fields["kind" if name == "what" else "from" if name == "source" else name] = value
         if item.kind == "gemm":
             fields["c"] = (*fields["c"], fields["n"])
+        if item.kind == "gemm_stack":
+            fields |= {f"{name}_steps": item.fields[name].strides[:-2] for name in "ab"}
         if item.kind == "noise":
             fields |= {"key": item.fields["generator"].key, "counter": 0,
                        "counter_step": self.program.generators[item.fields["generator"]]}  # fmt: skip
@@ -121,10 +123,8 @@ class Machine:
 
     def _place(self, kind, name, ref):
         place = (self.numbers[ref.root], ref.offset)
-        if kind == "gemm" and name in "ab":
-            return (*place, *ref.strides)
-        if kind == "gemm_stack" and name in "ab":
-            return (*place, *ref.strides)
+        if kind in ("gemm", "gemm_stack") and name in "ab":
+            return (*place, *ref.strides[-2:])
         if kind == "copy":
             return (*place, ref.strides)
         return place
@@ -135,15 +135,14 @@ class Machine:
         """One step; returns the outputs as new arrays."""
         with self.lock:
             starts = self._prepare()
-            inputs = {n: arrays[k] for n, k in self.inputs}
+            given = [arrays[k] for _, k in self.inputs]
             for segment in self.segments:
                 if segment.__class__ is list:
-                    self.code.run(inputs, *segment)
+                    self.code.go(given, *segment)
                 else:
                     self._on_host(segment, arrays, starts)
             self._finish(starts, 1)
-            return [out.copy() if out.__class__ is ndarray else self.array(*out, arrays).copy()
-                    for out in self.outputs]  # fmt: skip
+            return [(out if out.__class__ is ndarray else self.array(*out, arrays)).copy() for out in self.outputs]
 
     def epoch(self, steps, sources, index):
         """So many steps in one call of C, each on the next rows of index; returns the outputs, (steps,) each."""
@@ -170,7 +169,7 @@ class Machine:
     def profile(self, arrays, repeats):
         """Seconds per item of the lowered program: medians, each run alone, which changes the state as a step does."""
         clock, times = time.perf_counter, []
-        inputs = {n: arrays[k] for n, k in self.inputs}
+        given = [arrays[k] for _, k in self.inputs]
         with self.lock:
             starts = self._prepare()
             for _ in range(repeats):
@@ -180,7 +179,7 @@ class Machine:
                     if item.kind == "host":
                         self._on_host(item, arrays, starts)
                     else:
-                        self.code.run(inputs, number, number + 1)
+                        self.code.go(given, number, number + 1)
                         number += 1
                     row.append(clock() - begin)
                 times.append(row)

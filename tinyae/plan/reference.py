@@ -33,6 +33,7 @@ class Reference:
     def __init__(self, buffers, instructions, arena_bytes):
         self._arena = np.zeros(arena_bytes + 64, np.uint8)
         self._buffers, self._inputs = buffers, {}
+        self._order = [number for number, (kind, *_) in enumerate(buffers) if kind == "input"]
         self._live = [{**fields} for _, fields in instructions]  # what the set_... methods change
         self._run = [getattr(self, f"_{kind}")(types.SimpleNamespace(**fields, live=live))
                      for (kind, fields), live in zip(instructions, self._live)]  # fmt: skip
@@ -49,10 +50,11 @@ class Reference:
         """Where the noise of the next run begins."""
         self._live[instruction]["counter"] = counter
 
-    def run(self, inputs, first=0, last=None):
-        """One step, or a part of it."""
-        for buffer, place in self._inputs.items():
-            place[:] = inputs[buffer].reshape(-1)
+    def go(self, arrays, first=0, last=None):
+        """One step, or a part of it, on these inputs."""
+        for number, x in zip(self._order, arrays):
+            if number in self._inputs:
+                self._inputs[number][:] = x.reshape(-1)
         with np.errstate(all="ignore"):
             for run in self._run[first:last]:
                 run()
@@ -99,8 +101,8 @@ class Reference:
 
     def _gemm_stack(self, i):
         dtype = _DTYPES[i.dtype]
-        a = self._view(i.a[:2], (*i.sizes, i.m, i.k), i.a[2:], dtype)
-        b = self._view(i.b[:2], (*i.sizes, i.k, i.n), i.b[2:], dtype)
+        a = self._view(i.a[:2], (*i.sizes, i.m, i.k), (*i.a_steps, *i.a[2:]), dtype)
+        b = self._view(i.b[:2], (*i.sizes, i.k, i.n), (*i.b_steps, *i.b[2:]), dtype)
         c = self._dense(i.c, (*i.sizes, i.m, i.n), dtype)
         return lambda: np.matmul(a, b, out=c)
 
