@@ -339,7 +339,9 @@ class Program:
                     f"Program: buffer {number} is {self._buffers[number]}; it cannot be brought as an array of shape "
                     f"{x.shape} and dtype {x.dtype}."
                 )
-            brought.append(address(x if x.flags.num & DENSE == DENSE else np.array(x, order="C")))
+            if x.flags.num & DENSE != DENSE:
+                x = np.array(x, order="C")
+            brought.append(address(x))
         return brought
 
     def run(self, inputs, first=0, last=None):

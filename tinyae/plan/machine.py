@@ -68,6 +68,7 @@ class Machine:
                 self.updates.append(_Update(len(instructions), item))
             instructions.append((item.kind, self._encode(item)))
         self.inputs = [(n, root.input) for root, n in self.numbers.items() if root.kind == "input"]
+        self.takes_all = [k for _, k in self.inputs] == [*range(len(program.inputs))]  # and in their order
         if backend == "c":
             from ..kernels.plan import Program as Executor
         else:
@@ -135,14 +136,17 @@ class Machine:
         """One step; returns the outputs as new arrays."""
         with self.lock:
             starts = self._prepare()
-            given = [arrays[k] for _, k in self.inputs]
+            given = arrays if self.takes_all else [arrays[k] for _, k in self.inputs]
             for segment in self.segments:
                 if segment.__class__ is list:
                     self.code.go(given, *segment)
                 else:
                     self._on_host(segment, arrays, starts)
             self._finish(starts, 1)
-            return [(out if out.__class__ is ndarray else self.array(*out, arrays)).copy() for out in self.outputs]
+            values = []
+            for out in self.outputs:
+                values.append((out if out.__class__ is ndarray else self.array(*out, arrays)).copy())
+            return values
 
     def epoch(self, steps, sources, index):
         """So many steps in one call of C, each on the next rows of index; returns the outputs, (steps,) each."""
@@ -192,8 +196,9 @@ class Machine:
         From here to `_finish` nothing is taken for known: after a run that was interrupted C is told everything anew.
         """
         known, self.known = self.known, False
-        starts = {generator: generator.counter for generator in self.expected}
-        for generator, counter in starts.items():
+        starts = {}
+        for generator in self.expected:
+            starts[generator] = counter = generator.counter
             if not known or self.expected[generator] != counter:
                 for number, item in self.noise:
                     if item.fields["generator"] is generator:
