@@ -20,6 +20,7 @@ import numpy as np
 
 from ..engine import op, sum_to
 from ..errors import SettingError, ShapeError
+from ..mode import fixed
 from .activations import relu, sigmoid, tanh
 from .linalg import _rows, matmul
 from .math import where
@@ -151,7 +152,7 @@ def _check(name, gates, z, weight, h, c=None, bias=None, lengths=None, activatio
 
 def _steps(z, lengths, reverse):
     """The steps in their order, each with what is real of it, (n, 1), or None if all is."""
-    steps = [(t, None if lengths is None else np.asarray(t < lengths)[:, None]) for t in range(z.shape[0])]
+    steps = [(t, None if lengths is None else fixed(np.less(t, lengths)[:, None])) for t in range(z.shape[0])]
     return steps[::-1] if reverse else steps
 
 
