@@ -9,7 +9,7 @@ import pytest
 
 import tinyae
 from tinyae import kernels, nn, ops, optim
-from tinyae.errors import PlanError
+from tinyae.errors import GraphError, PlanError
 from tinyae.plan import capture
 
 BACKENDS = ["numpy", *["c"] * (kernels.info()["backend"] == "c")]
@@ -307,3 +307,14 @@ def test_every_product_carries_the_precision(precision, backend, capsys):
         double(X.astype(np.float64))
     (item,) = next(iter(double.plans.values()))[0].machine.lowered.items
     assert item.fields["precision"] is None
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_run_is_a_write_of_which_an_older_tape_hears(backend):
+    net, _, _, compiled = trainer(backend=backend)
+    for _ in range(3):
+        compiled(X)
+    loss = ops.mean(ops.square(net(tinyae.Tensor(X))))
+    compiled(X)
+    with pytest.raises(GraphError, match=r"test_plan_calls.py:\d+ `optimizer.step\(\)`"):
+        loss.backward()
