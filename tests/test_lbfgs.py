@@ -383,11 +383,21 @@ def test_refusals(call, text):
         call(leaf(1.0))
 
 
-def test_a_model_cannot_be_trained_with_it_and_says_why(rng):
-    from tinyae import Autoencoder
-
-    X = rng.uniform(size=(20, 4))
-    with pytest.raises(SettingError, match=r"'lbfgs' evaluates the loss several times .*LBFGS\(net.parameters\(\)\)"):
-        Autoencoder(n_components=2, optimizer="lbfgs").fit(X)
-    with pytest.raises(SettingError, match="LBFGS.step: no closure"):
-        Autoencoder(n_components=2, optimizer=optim.LBFGS).fit(X)
+def test_iterations_are_those_of_a_step():
+    """One at a time, the loss after each; as many as are asked for, or until nothing is left to be gained."""
+    paths = []
+    for way in ("step", "iterations"):
+        x, y = leaf(-1.2), leaf(1.0)
+        optimizer = optim.LBFGS([x, y], line_search_fn="strong_wolfe", max_iter=7, max_eval=100)
+        closure = closure_of(optimizer, rosenbrock)
+        if way == "step":
+            optimizer.step(closure)
+        else:
+            for number, loss in enumerate(optimizer.iterations(closure, 7), 1):
+                assert loss == rosenbrock(x, y).item()
+            assert number == 7
+        paths.append((x.item(), y.item(), closure.calls))
+    assert paths[0] == paths[1]
+    losses = list(optim.optimizer("lbfgs", [x, y]).iterations(closure, 1000))
+    assert losses[-1] < 1e-18 and len(losses) < 100
+    assert list(optim.LBFGS([leaf(1.0)]).iterations(lambda: Tensor(1.0), 3)) == [], "no gradient, no step"

@@ -8,8 +8,8 @@ import pytest
 
 from tinyae import nn, ops
 from tinyae.data import batches
-from tinyae.errors import DivergedError
-from tinyae.optim import SGD, Adam
+from tinyae.errors import DivergedError, SettingError
+from tinyae.optim import SGD, Adam, optimizer
 from tinyae.train import Progress, Snapshot, mean_terms, total, train
 
 
@@ -245,6 +245,47 @@ def test_the_parts():
     snapshot.restore()
     assert line.w.item() == 0
     assert (snapshot.epoch, snapshot.score) == (1, 2.0)
+
+
+# -- all rows at once -----------------------------------------------------------------------------------------------
+
+
+def test_lbfgs_iterates_over_all_rows():
+    """An epoch is an iteration; its row is of the parameters after it; it ends where nothing is left to be gained."""
+    line, met = Line(), []
+
+    def look(row):
+        terms = {name: term.item() for name, term in line.objective(X, Y).items()}
+        met.append({"loss": sum(terms.values()), **terms})
+
+    history, best = run(line, epochs=50, size=50, optimizer=optimizer("lbfgs", line.parameters()), callbacks=[look])
+    slope = 3 * np.mean(X**2) / (np.mean(X**2) + 1e-4)
+    assert (line.w.item(), line.b.item()) == pytest.approx((slope, 1), abs=1e-5)
+    assert 2 <= len(history) < 20
+    for row, there in zip(history, met):
+        assert {name: row[name] for name in there} == there
+    assert best.epoch in (len(history), len(history) - 1)
+
+
+def test_lbfgs_refuses_parts_of_the_rows():
+    line = Line()
+    with pytest.raises(SettingError, match="^train: LBFGS takes all rows at once. Make one batch"):
+        run(line, size=20, optimizer=optimizer("lbfgs", line.parameters()))
+    assert not line.training
+
+
+def test_lbfgs_diverged():
+    line = Line()
+    line.w.data = np.array([1e30], np.float32)
+    with pytest.raises(DivergedError, match=r"loss became inf in its first evaluation \(lr 1\)"):
+        run(line, size=50, optimizer=optimizer("lbfgs", line.parameters()))
+
+
+def test_lbfgs_moves_the_bar():
+    pytest.importorskip("tqdm")
+    line, terminal = Line(), Terminal()
+    run(line, epochs=2, size=50, optimizer=optimizer("lbfgs", line.parameters()), progress=Progress(2, 1, terminal))
+    assert "2/2" in terminal.getvalue()
 
 
 # -- what it shows --------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ def terms_of(model, X):
 
 
 @pytest.mark.parametrize(("cls", "settings"), [
-    (tinyae.LinearAutoencoder, {"decay": -1.0}),
+    (tinyae.Autoencoder, {"decay": -1.0}),
     (tinyae.LinearAutoencoder, {"activation": "relu"}),
     (tinyae.TiedAutoencoder, {"encoder": nn.ReLU()}),
     (tinyae.SparseAutoencoder, {"penalty": "much"}),
@@ -63,6 +63,12 @@ def terms_of(model, X):
     (tinyae.StackedAutoencoder, {"pretrain_lr": 0}),
     (tinyae.StackedDenoisingAutoencoder, {"noise": 1.5}),
     (tinyae.StackedDenoisingAutoencoder, {"corruption": "snow"}),
+    (tinyae.StackedDenoisingAutoencoder, {"noise": (0.1, 0.2)}),
+    (tinyae.StackedDenoisingAutoencoder, {"noise": (0.1, 0.2, 2.0)}),
+    (tinyae.StackedSparseAutoencoder, {"rho": 1.0}),
+    (tinyae.StackedSparseAutoencoder, {"activation": "relu"}),
+    (tinyae.StackedAutoencoder, {"max_iter": -1}),
+    (tinyae.RBMAutoencoder, {"pretrain_decay": -1}),
     (tinyae.RBMAutoencoder, {"activation": "tanh"}),
     (tinyae.RBMAutoencoder, {"code_activation": "relu"}),
     (tinyae.RBMAutoencoder, {"output_activation": "tanh"}),
@@ -96,9 +102,6 @@ def test_a_little_decay_singles_out_the_principal_components():
     assert model.components_.shape == (3, 6)
     np.testing.assert_allclose(model.components_ @ model.components_.T, np.eye(3), atol=1e-12)
     np.testing.assert_allclose(np.abs(model.components_ @ pca.T), np.eye(3), atol=0.02)
-    weights = [layer.weight.data for layer in (model.net_.encoder[0], model.net_.decoder[0])]
-    decay = terms_of(model, X)["decay"]
-    np.testing.assert_allclose(decay, 0.03 * sum((w**2).sum() for w in weights), rtol=1e-12)
     free = tinyae.LinearAutoencoder(3, **settings).fit(X)
     assert np.linalg.svd(free.components_ @ pca.T, compute_uv=False).min() > 0.99
     assert np.abs(free.components_ @ pca.T).diagonal().min() < 0.98
@@ -125,6 +128,52 @@ def test_tied_weights_are_the_encoders_transposed():
     assert [type(layer) for layer in linear.net_.decoder] == [nn.Tied] * 2
     own = tinyae.TiedAutoencoder(3, encoder=nn.Sequential(nn.Linear(64, 3), nn.Tanh())).build(64)
     assert own.net_.decoder[0].linear is own.net_.encoder[0]
+
+
+def test_decay_is_of_all_weights_and_of_no_bias():
+    """Named in the history, which is before each step; and only there: a score is that of the data."""
+    X = digits()[0]
+    for cls in (tinyae.Autoencoder, tinyae.TiedAutoencoder, tinyae.ConvolutionalAutoencoder):
+        start = cls(3, random_state=0).build(64)
+        model = cls(3, decay=0.5, max_iter=1, batch_size=600, random_state=0).fit(X, validation_data=X)
+        squares = sum(np.square(p.data, dtype=np.float64).sum() for name, p in start.net_.named_parameters()
+                      if name.endswith("weight"))  # fmt: skip
+        assert model.history_["decay"] == [pytest.approx(0.5 * squares, rel=1e-5)]
+        assert model.history_["val_loss"][0] == pytest.approx(-model.score(X), rel=1e-6)
+        free = cls(3, max_iter=1, batch_size=600, random_state=0).fit(X)
+        for p, q, r in zip(*(m.net_.parameters() for m in (model, free, start))):
+            shrunk = np.abs(p.data).sum() < np.abs(q.data).sum()
+            assert shrunk == (p.ndim > 1) or np.array_equal(p.data, q.data), "biases as without it"
+
+
+# -- all rows at once -----------------------------------------------------------------------------------------------
+
+
+def test_a_linear_net_by_lbfgs_is_pca():
+    """Principal angles, the error, and the components by SVD; a single sigmoid layer comes near (Bourlard 1988)."""
+    X = digits()[0].astype(np.float64)
+    pca = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)[2][:8]
+    least = np.mean((X - X.mean(axis=0) - (X - X.mean(axis=0)) @ pca.T @ pca) ** 2)
+    settings = {"optimizer": "lbfgs", "dtype": "float64", "random_state": 0}
+    model = tinyae.LinearAutoencoder(8, max_iter=300, **settings).fit(X)
+    outside = model.components_ - model.components_ @ pca.T @ pca
+    assert np.arcsin(np.linalg.norm(outside, 2)) < 1e-3
+    assert least < -model.score(X) < 1.001 * least
+    reconstructed = model.reconstruct(X)
+    found = np.linalg.svd(reconstructed - reconstructed.mean(axis=0), full_matrices=False)[2][:8]
+    np.testing.assert_allclose(np.abs(np.sum(found * pca, axis=1)), 1, atol=1e-3)
+    curved = tinyae.Autoencoder(8, max_iter=300, activation="sigmoid", output_activation="linear", **settings).fit(X)
+    assert least < -curved.score(X) < 1.001 * least
+
+
+@pytest.mark.parametrize("cls", [tinyae.DenoisingAutoencoder, tinyae.VAE])
+def test_noise_is_drawn_once_for_lbfgs(cls):
+    """Or the line search would have nothing to hold on to: the loss falls at every iteration."""
+    model = cls(4, optimizer="lbfgs", max_iter=30, random_state=0).fit(digits()[0])
+    losses = model.history_["loss"]
+    assert model.n_iter_ == 30
+    assert all(after <= before for before, after in zip(losses, losses[1:]))
+    assert losses[-1] < 0.9 * losses[0]
 
 
 # -- sparse ---------------------------------------------------------------------------------------------------------
@@ -181,6 +230,28 @@ def test_units_are_awake_as_often_as_rho_says():
     assert model.transform(held).mean() == pytest.approx(0.1, abs=0.02)
     assert free.transform(held).mean() > 0.25
     np.testing.assert_allclose(model.net_.mean_activation.data, model.transform(train).mean(axis=0), atol=0.03)
+
+
+def test_the_notes_scale():
+    """Half the sum of squares is features / 2 times the mean: with penalty and decay so scaled, the same training."""
+    X = digits()[0]
+    settings = {"rho": 0.1, "optimizer": "lbfgs", "max_iter": 5, "dtype": "float64", "random_state": 0}
+    notes = tinyae.SparseKLAutoencoder(10, loss="half_sse", penalty=3.0, decay=1.5e-3, **settings).fit(X)
+    mean = tinyae.SparseKLAutoencoder(10, penalty=6.0 / 64, decay=3e-3 / 64, **settings).fit(X)
+    x_hat = notes.reconstruct(X)
+    half = terms_of(notes, X)["half_sse"]
+    np.testing.assert_allclose(half, 0.5 * np.sum((x_hat - X) ** 2, axis=1), rtol=1e-6)
+    for name, other in (("kl", "kl"), ("decay", "decay"), ("half_sse", "mse")):
+        assert notes.history_[name][0] == pytest.approx(32 * mean.history_[other][0], rel=1e-6)
+    assert notes.history_["loss"][0] == pytest.approx(32 * mean.history_["loss"][0], rel=1e-6)
+
+
+def test_over_all_rows_units_are_awake_as_rho_says():
+    X = digits()[0]
+    model = tinyae.SparseKLAutoencoder(20, rho=0.1, penalty=1.0, loss="half_sse", optimizer="lbfgs", max_iter=100,
+                                       random_state=0).fit(X)  # fmt: skip
+    assert model.transform(X).mean() == pytest.approx(0.1, rel=0.2)
+    np.testing.assert_allclose(model.net_.mean_activation.data, model.transform(X).mean(axis=0), rtol=0.05, atol=5e-3)
 
 
 # -- denoising ------------------------------------------------------------------------------------------------------
@@ -407,12 +478,15 @@ def pretrained(cls, **settings):
     return model, parts
 
 
-@pytest.mark.parametrize("cls", [tinyae.StackedAutoencoder, tinyae.StackedDenoisingAutoencoder])
+@pytest.mark.parametrize("cls", [tinyae.StackedAutoencoder, tinyae.StackedDenoisingAutoencoder,
+                                 tinyae.StackedSparseAutoencoder])  # fmt: skip
 def test_a_stack_is_its_parts_in_a_row(cls):
     held = digits()[1]
     model, parts = pretrained(cls)
     assert [part.n_components for part in parts] == [9, 5, 3]
-    assert all(isinstance(p, tinyae.DenoisingAutoencoder) is (cls is not tinyae.StackedAutoencoder) for p in parts)
+    kind = {tinyae.StackedDenoisingAutoencoder: tinyae.DenoisingAutoencoder,
+            tinyae.StackedSparseAutoencoder: tinyae.SparseKLAutoencoder}.get(cls, tinyae.Autoencoder)  # fmt: skip
+    assert all(type(part) is kind for part in parts)
     assert len(model.pretraining_) == 3 and all(len(history["loss"]) == 1 for history in model.pretraining_)
     codes = held
     for part in parts:
@@ -423,9 +497,35 @@ def test_a_stack_is_its_parts_in_a_row(cls):
     np.testing.assert_array_equal(model.reconstruct(held), codes)
 
 
+def test_parts_get_what_is_theirs():
+    parts = pretrained(tinyae.StackedDenoisingAutoencoder, noise=(0.1, 0.2, 0.3), decay=0.5, loss="bce",
+                       activation="sigmoid")[1]  # fmt: skip
+    assert [part.noise for part in parts] == [0.1, 0.2, 0.3]
+    assert [part.decay for part in parts] == [0.5] * 3
+    assert [part.loss for part in parts] == ["bce"] * 3, "codes of sigmoids are in [0, 1], too"
+    assert [part.loss for part in pretrained(tinyae.StackedAutoencoder, loss="bce")[1]] == ["bce", "mse", "mse"]
+    sparse = pretrained(tinyae.StackedSparseAutoencoder, rho=0.2, penalty=0.3)[1]
+    assert [(part.rho, part.penalty, part.loss) for part in sparse] == [(0.2, 0.3, "half_sse")] * 3
+    assert [part.decay for part in pretrained(tinyae.RBMAutoencoder, decay=0.5)[1]] == [1e-4] * 3
+
+
+def test_pretraining_alone_and_what_is_kept_of_it(tmp_path):
+    train, held = digits()
+    settings = {"hidden": (9, 5), "pretrain_iter": 2, "random_state": 0}
+    model = tinyae.StackedAutoencoder(3, max_iter=0, **settings).fit(train)
+    assert model.history_ == {} and model.n_iter_ == 0 and len(model.pretraining_) == 3
+    np.testing.assert_array_equal(
+        model.transform(held), pretrained(tinyae.StackedAutoencoder, **settings)[0].transform(held)
+    )
+    again = tinyae.load(model.save(tmp_path / "model.npz"))
+    assert again.pretraining_ == model.pretraining_ and again.n_iter_ == 0
+    np.testing.assert_array_equal(again.transform(held), model.transform(held))
+
+
 def test_pretraining_is_a_better_start():
     settings = {"n_components": 8, "max_iter": 1, "random_state": 0}
-    for cls in (tinyae.StackedAutoencoder, tinyae.StackedDenoisingAutoencoder, tinyae.RBMAutoencoder):
+    for cls in (tinyae.StackedAutoencoder, tinyae.StackedDenoisingAutoencoder, tinyae.StackedSparseAutoencoder,
+                tinyae.RBMAutoencoder):  # fmt: skip
         first = [
             cls(**settings, pretrain_iter=n, hidden=(32,)).fit(digits()[0], validation_data=digits()[1])
             .history_["val_loss"][0] for n in (0, 10)
@@ -490,8 +590,10 @@ def test_contrastive_divergence_is_its_rule():
 
 def test_a_machine_learns_two_patterns():
     X = np.repeat([[1, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]], 50, axis=0).astype(np.float32)
-    m = _Machine(4, activation="sigmoid", output_activation="sigmoid", optimizer="momentum", lr=0.05, batch_size=20,
-                 max_iter=100, random_state=0).fit(X)  # fmt: skip
+    momenta = []
+    m = _Machine(4, activation="sigmoid", output_activation="sigmoid", lr=0.05, batch_size=20, max_iter=100,
+                 random_state=0).fit(X, callbacks=[lambda m, row: momenta.append(m._rule.momentum)])  # fmt: skip
+    assert momenta == [0.5] * 4 + [0.9] * 96 or momenta == [0.5] * 5 + [0.9] * 95
     with no_grad():
         np.testing.assert_allclose(m.dream(X).data, X, atol=0.1)
         others = m.free_energy(np.random.default_rng(0).permuted(X, axis=1)).data

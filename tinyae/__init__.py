@@ -10,11 +10,11 @@ Read in this order: ``errors``, ``engine``, ``ops/math``, ``tensor``, ``gradchec
 from . import ae, errors, kernels, metrics, nn, ops, optim, plot
 from ._version import __version__
 from .ae import (
-    ZOO, AnnealedVAE, Autoencoder, BetaVAE, ContractiveAutoencoder, ConvolutionalAutoencoder, ConvolutionalVAE,
-    DeepAutoencoder, DenoisingAutoencoder, FreeBitsVAE, GRUAutoencoder, LSTMAutoencoder, LinearAutoencoder,
-    Noise2NoiseAutoencoder, OneHotAutoencoder, RBMAutoencoder, SparseAutoencoder, SparseKLAutoencoder,
-    StackedAutoencoder, StackedDenoisingAutoencoder, StructuredVAE, TeacherForcedAutoencoder, TiedAutoencoder, VAE,
-    WalkbackAutoencoder, load,
+    ZOO, AnnealedVAE, Autoencoder, BetaVAE, Classifier, ContractiveAutoencoder, ConvolutionalAutoencoder,
+    ConvolutionalVAE, DeepAutoencoder, DenoisingAutoencoder, FreeBitsVAE, GRUAutoencoder, LSTMAutoencoder,
+    LinearAutoencoder, Noise2NoiseAutoencoder, OneHotAutoencoder, RBMAutoencoder, SparseAutoencoder,
+    SparseKLAutoencoder, StackedAutoencoder, StackedDenoisingAutoencoder, StackedSparseAutoencoder, StructuredVAE,
+    TeacherForcedAutoencoder, TiedAutoencoder, VAE, WalkbackAutoencoder, load,
 )  # fmt: skip
 from .data import load_data
 from .detect import AnomalyDetector
@@ -31,6 +31,7 @@ __all__ = [
     "AnomalyDetector",
     "Autoencoder",
     "BetaVAE",
+    "Classifier",
     "ContractiveAutoencoder",
     "ConvolutionalAutoencoder",
     "ConvolutionalVAE",
@@ -51,6 +52,7 @@ __all__ = [
     "SparseKLAutoencoder",
     "StackedAutoencoder",
     "StackedDenoisingAutoencoder",
+    "StackedSparseAutoencoder",
     "StructuredVAE",
     "TeacherForcedAutoencoder",
     "Tensor",

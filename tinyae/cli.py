@@ -32,7 +32,7 @@ _HELP = {
     "n_components": "length of the code", "hidden": "widths of the hidden layers, as 128,64; \"\" for none",
     "activation": "of the hidden layers", "code_activation": "of the code (default: as --activation)",
     "output_activation": "of the output; auto is sigmoid for data in [0, 1], else linear",
-    "optimizer": "adam, adamw, sgd, momentum, nesterov, rmsprop, adagrad or adadelta",
+    "optimizer": "adam, adamw, sgd, momentum, nesterov, rmsprop, adagrad, adadelta or lbfgs",
     "lr": "step size (default: the optimizer's own)", "max_iter": "passes over the data",
     "batch_size": "rows per step", "early_stopping": "stop when the validation loss falls no more, and keep the best",
     "n_iter_no_change": "epochs without a better validation loss after which --early-stopping stops",

@@ -11,11 +11,13 @@ Ring 5. Must not know what a model computes. Everything learned ends in ``_``.
 """
 
 import numbers
+import sys
+from contextlib import contextmanager
 from types import MethodType
 
 import numpy as np
 
-from .errors import DataError, DtypeError, NotFittedError, SettingError, ShapeError
+from .errors import DataError, DivergedError, DtypeError, NotFittedError, SettingError, ShapeError
 from .formats import bad_values
 
 __all__ = ["Estimator"]
@@ -71,7 +73,40 @@ class Estimator:
 
     def _check_fitted(self, action):
         if not hasattr(self, "net_"):
-            raise NotFittedError(f"{type(self).__name__}.{action}: this model is not fitted. Call fit(X) first.")
+            raise _not_fitted()(f"{type(self).__name__}.{action}: this model is not fitted. Call fit(X) first.")
+
+    @contextmanager
+    def _unless_refused(self):
+        """``with self._unless_refused():`` what is refused leaves the model as it was; what was interrupted, with the
+        best state so far.
+        """
+        before = dict(vars(self))
+        try:
+            yield
+        except (KeyboardInterrupt, DivergedError):
+            raise
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _check_count(self, setting, least=1):
+        """Refuse a setting that is not a whole number of at least `least`."""
+        value = getattr(self, setting)
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise SettingError(
+                f"{type(self).__name__}: {setting}={value!r}. Give a whole number of at least {least}."
+            )
+
+    def _check_choice(self, setting, choices):
+        if getattr(self, setting) not in choices:
+            raise SettingError(
+                f"{type(self).__name__}: {setting}={getattr(self, setting)!r}. Choose from: {', '.join(choices)}."
+            )
+
+    def _check_flag(self, setting):
+        if not isinstance(getattr(self, setting), (bool, np.bool_)):
+            raise SettingError(f"{type(self).__name__}: {setting}={getattr(self, setting)!r}. Give True or False.")
 
     def _check_number(self, setting, fits, wanted):
         """Refuse a setting that is not a finite number, or for which fits(value) is false."""
@@ -158,6 +193,15 @@ class _Constructor:
             kinds(name, kinds.POSITIONAL_OR_KEYWORD if i < _POSITIONAL else kinds.KEYWORD_ONLY, default=default)
             for i, (name, default) in enumerate(self.defaults.items())
         ])  # fmt: skip
+
+
+def _not_fitted():
+    """NotFittedError; where scikit-learn is loaded, one that is also scikit-learn's."""
+    if "sklearn" not in sys.modules:
+        return NotFittedError
+    from sklearn import exceptions
+
+    return type("NotFittedError", (NotFittedError, exceptions.NotFittedError), {})
 
 
 def _same(a, b):

@@ -19,7 +19,8 @@ __all__ = ["load", "save", "writing"]
 
 _FORMAT = 1
 _DESCRIPTION = "model.json"
-_FITTED = ("n_features_in_", "output_activation_", "unit_interval_", "bits_", "n_iter_", "best_epoch_", "history_")
+_FITTED = ("n_features_in_", "output_activation_", "unit_interval_", "bits_", "n_iter_", "best_epoch_", "history_",
+           "pretraining_")  # fmt: skip
 _DESCRIPTION_LIMIT = 64 << 20  # bytes; a history of a million epochs fits
 
 
@@ -120,8 +121,8 @@ def _plain(value):
 def _restore(model, fitted):
     """The fitted attributes, each by name: a file cannot set others."""
     activation(fitted["output_activation_"])  # raises if there is no such
-    history = fitted.get("history_", {})
-    if any(type(value) not in (int, float) for column in history.values() for value in column):
+    histories = [fitted.get("history_", {}), *fitted.get("pretraining_", ())]
+    if any(type(value) not in (int, float) for history in histories for column in history.values() for value in column):
         raise ValueError("the history holds what is no number")
     model.noise_.key, model.noise_.counter = (int(n) % 2**64 for n in fitted["noise"])
     for name in _FITTED:

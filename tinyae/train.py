@@ -3,7 +3,8 @@
     train(objective, optimizer, lambda: batches(X, 64, generator=rng), epochs=20)
 
 ``objective(x, target)`` returns the loss as a dictionary of named 0-d Tensors which add up to it. Anything that does so
-can be trained here: an autoencoder, or ten lines of your own.
+can be trained here: an autoencoder, or ten lines of your own. An optimizer that evaluates the loss several times per
+step, L-BFGS, gets all rows as one batch, and an epoch is one of its iterations.
 
 Ring 5. Must not know models, files or terminals beyond the `Progress` it may be handed.
 """
@@ -16,7 +17,7 @@ import numpy as np
 from . import kernels, plan
 from .data import Batches
 from .engine import no_grad
-from .errors import DivergedError
+from .errors import DivergedError, SettingError
 
 __all__ = ["PATIENT", "Progress", "Snapshot", "mean_terms", "total", "train"]
 
@@ -56,7 +57,7 @@ def train(
     objective : callable
         (x, target) -> {name: 0-d Tensor}; the loss is their sum.
     optimizer : Optimizer
-        Anything with zero_grad() and step().
+        Anything with zero_grad() and step(); or, as `LBFGS`, with ``iterations``, for epochs of one batch.
     epoch_batches : callable
         () -> iterable over one epoch of x or (x, target) arrays; x alone is its own target.
     module : Module
@@ -73,7 +74,10 @@ def train(
         Shown per batch and per epoch.
     compile : bool
         Run repeated steps as a plan (`tinyae.compile`), whole slices of an epoch in C; what cannot be, and everything
-        on NumPy alone, runs as ever.
+        on NumPy alone, runs as ever. L-BFGS, too: of a step whose evaluations are not known before there is no plan.
+
+    L-BFGS ends before its last epoch where no step makes the loss smaller. Its row of the history is of the parameters
+    after the iteration; that of others is the mean over the epoch, each batch before its step.
 
     Raises DivergedError when a loss is not finite. After that, and after Ctrl-C, the module holds the best state so far
     (Ctrl-C in the first epoch leaves what was learned of it); the history is the exception's ``history``, the snapshot
@@ -81,14 +85,22 @@ def train(
     """
     kernels.say_why_once()
     history, best = [], Snapshot(module)
-    step = _stepper(objective, optimizer)
-    if compile and kernels.info()["backend"] == "c":  # NumPy would gain nothing, and hold more
-        step = plan.compile(step, after=PATIENT, fallback=True)
+    if hasattr(optimizer, "iterations"):
+        rows = _iterations(objective, optimizer, epoch_batches, epochs, progress)
+    else:
+        step = _stepper(objective, optimizer)
+        if compile and kernels.info()["backend"] == "c":  # NumPy would gain nothing, and hold more
+            step = plan.compile(step, after=PATIENT, fallback=True)
+        rows = (_one_epoch(step, epoch_batches(), number, optimizer, progress) for number in range(1, epochs + 1))
     try:
         for epoch in range(1, epochs + 1):
             started = time.perf_counter()
             module.train()
-            row = {"epoch": epoch, **_one_epoch(step, epoch_batches(), epoch, optimizer, progress)}
+            with np.errstate(all="ignore"):  # what is not finite is found there, and said once
+                terms = next(rows, None)
+            if terms is None:  # nothing is left to be gained
+                break
+            row = {"epoch": epoch, **terms}
             if validate is not None:
                 module.eval()
                 with no_grad(), np.errstate(all="ignore"):
@@ -141,22 +153,54 @@ def _slices(step, batches):
 def _one_epoch(step, batches, epoch, optimizer, progress):
     """One pass; returns the mean of every term over the samples, and their sum as "loss"."""
     sums, samples, number = {}, 0, 0
-    with np.errstate(all="ignore"):  # what is not finite is found here, and said once
-        for done in _slices(step, batches):
-            for rows, (loss, terms) in done:
-                number += 1
-                value = float(loss)
-                if not np.isfinite(value):
-                    raise DivergedError(
-                        f"train: the loss became {value} in epoch {epoch}, batch {number} (lr {optimizer.lr:g}). "
-                        "Lower lr, or scale the data to about [0, 1] or unit variance."
-                    )
-                for name, term in terms.items():
-                    sums[name] = sums.get(name, 0.0) + float(term) * rows
-                samples += rows
-                if progress is not None:
-                    progress.batch(value)
+    for done in _slices(step, batches):
+        for rows, (loss, terms) in done:
+            number += 1
+            value = _finite(float(loss), f"epoch {epoch}, batch {number}", optimizer)
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(term) * rows
+            samples += rows
+            if progress is not None:
+                progress.batch(value)
     return mean_terms(sums, samples)
+
+
+def _iterations(objective, optimizer, epoch_batches, epochs, progress):
+    """Yields every term's value after each of L-BFGS's iterations over all rows, and their sum as "loss"."""
+    first, *others = epoch_batches()
+    if others:
+        raise SettingError(f"train: {type(optimizer).__name__} takes all rows at once. Make one batch of an epoch.")
+    x, target = first if isinstance(first, tuple) else (first, first)
+    met = {}  # {loss: its terms} of what a line search has tried: it may come back to any of them
+
+    def closure():
+        optimizer.zero_grad()
+        terms = objective(x, target)
+        loss = total(terms)
+        loss.backward()
+        value = float(loss)
+        if not met:
+            _finite(value, "its first evaluation", optimizer)
+        met[value] = {name: float(term) for name, term in terms.items()}
+        return loss
+
+    for loss in optimizer.iterations(closure, epochs):
+        terms = met[loss]
+        met.clear()
+        met[loss] = terms
+        if progress is not None:
+            progress.batch(loss)
+        yield mean_terms(terms, 1)
+
+
+def _finite(loss, where, optimizer):
+    """loss; DivergedError if it is not finite."""
+    if not np.isfinite(loss):
+        raise DivergedError(
+            f"train: the loss became {loss} in {where} (lr {optimizer.lr:g}). "
+            "Lower lr, or scale the data to about [0, 1] or unit variance."
+        )
+    return loss
 
 
 def total(terms):

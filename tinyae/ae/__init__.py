@@ -12,15 +12,17 @@ from .walkback import WalkbackAutoencoder
 from .contractive import ContractiveAutoencoder
 from .convolutional import ConvolutionalAutoencoder
 from .recurrent import GRUAutoencoder, LSTMAutoencoder, TeacherForcedAutoencoder
-from .stacked import RBMAutoencoder, StackedAutoencoder, StackedDenoisingAutoencoder
+from .stacked import RBMAutoencoder, StackedAutoencoder, StackedDenoisingAutoencoder, StackedSparseAutoencoder
 from .onehot import OneHotAutoencoder
 from .variational import VAE, AnnealedVAE, BetaVAE, ConvolutionalVAE, FreeBitsVAE
 from .structured import StructuredVAE
+from .classifier import Classifier
 
 __all__ = [
     "AnnealedVAE",
     "Autoencoder",
     "BetaVAE",
+    "Classifier",
     "ContractiveAutoencoder",
     "ConvolutionalAutoencoder",
     "ConvolutionalVAE",
@@ -37,6 +39,7 @@ __all__ = [
     "SparseKLAutoencoder",
     "StackedAutoencoder",
     "StackedDenoisingAutoencoder",
+    "StackedSparseAutoencoder",
     "StructuredVAE",
     "TeacherForcedAutoencoder",
     "TiedAutoencoder",

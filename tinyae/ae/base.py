@@ -95,11 +95,12 @@ class Autoencoder(Latent, Estimator):
     loss : str
         "mse", or "bce" for data in [0, 1].
     optimizer : str or callable
-        "adam", "sgd", "momentum", ... or a function from parameters to an Optimizer.
+        "adam", "sgd", "momentum", ... or a function from parameters to an Optimizer. "lbfgs" takes all rows at once,
+        whatever batch_size says; noise is then drawn once, before the training.
     lr : float or None
         Step size; None takes the optimizer's own default (Adam's is 1e-3).
     max_iter : int
-        Epochs.
+        Epochs; L-BFGS's iterations.
     batch_size : int
         Rows per step; the last batch is smaller.
     early_stopping : bool
@@ -115,6 +116,8 @@ class Autoencoder(Latent, Estimator):
         Train by a plan (`tinyae.compile`): the same numbers to rounding, sooner. False: every step as it is written.
     init : str or callable
         The weights' initialiser, as in ``tinyae.nn.Linear``.
+    decay : float
+        While training, ``decay * (sum of all weights squared)`` is added to the loss; biases are left out.
     encoder, decoder : Module, optional
         Your own nets, copied into ``net_``; a decoder of your own ends in its own output activation.
 
@@ -147,6 +150,7 @@ class Autoencoder(Latent, Estimator):
     dtype: str = "float32"
     compile: bool = True
     init: str = "glorot_uniform"
+    decay: float = 0.0
     encoder: object = None
     decoder: object = None
 
@@ -236,6 +240,12 @@ class Autoencoder(Latent, Estimator):
         """What is to be done before the training, and the (X, target) that is trained on."""
         return X, target
 
+    def make_optimizer(self, parameters):
+        """The one that the settings name."""
+        if callable(self.optimizer):
+            return self.optimizer(parameters)
+        return optim.optimizer(self.optimizer, parameters, lr=self.lr)
+
     def fit(self, X, y=None, *, target=None, validation_data=None, callbacks=None):
         """Train on X; returns self.
 
@@ -252,15 +262,8 @@ class Autoencoder(Latent, Estimator):
         callbacks : sequence of callable, optional
             Each called with (model, row of the history) after every epoch; returning True ends the training.
         """
-        before = dict(vars(self))
-        try:
+        with self._unless_refused():
             return self._fit(X, target, validation_data, [callbacks] if callable(callbacks) else callbacks or ())
-        except (KeyboardInterrupt, DivergedError):
-            raise  # with the best state so far
-        except BaseException:  # refused: the model is what it was
-            vars(self).clear()
-            vars(self).update(before)
-            raise
 
     def _fit(self, X, target, validation_data, callbacks):
         X = self._check_table(X, "fit")
@@ -274,13 +277,18 @@ class Autoencoder(Latent, Estimator):
         X, target, validation = self._split(X, target, validation_data)
         validate = None if validation is None else lambda: self._mean_terms(*validation)
         X, target = self.prepare(X, target)
-        epochs, batch_size = int(self.max_iter), int(self.batch_size)
-        parameters = list(self.net_.parameters())
-        optimizer = self.optimizer(parameters) if callable(self.optimizer) else optim.optimizer(
-            self.optimizer, parameters, lr=self.lr)  # fmt: skip
+        optimizer = self.make_optimizer(list(self.net_.parameters()))
+        whole = hasattr(optimizer, "iterations")
+        epochs, batch_size, noise = int(self.max_iter), len(X) if whole else int(self.batch_size), self.noise_.counter
+
+        def objective(x, t):
+            if whole:  # one function of the parameters, or there is nothing to search along
+                self.noise_.counter = noise
+            return {name: ops.mean(term) for name, term in self.loss_terms(x, t).items()} | self._decay_term()
+
         try:
             history, best = train(
-                lambda x, t: {name: ops.mean(term) for name, term in self.loss_terms(x, t).items()},
+                objective,
                 optimizer,
                 lambda: batches(X, batch_size, generator=self._batch_rng, dtype=self.dtype, target=target),
                 module=self.net_,
@@ -302,6 +310,10 @@ class Autoencoder(Latent, Estimator):
         self.n_iter_, self.best_epoch_ = len(history), best.epoch
 
     # -- using ------------------------------------------------------------------------------------------------------
+
+    def fit_transform(self, X, y=None, **fit_params):
+        """``fit(X, y).transform(X)``."""
+        return self.fit(X, y, **fit_params).transform(X)
 
     def transform(self, X, layer=None):
         """The codes of X, deterministically. Shape: (rows, features) -> (rows, n_components).
@@ -364,6 +376,12 @@ class Autoencoder(Latent, Estimator):
         if self.output_activation_ == "sigmoid":
             return nn.bce_with_logits(a, target, reduction="none")
         return nn.bce(self._output(a), target, reduction="none")
+
+    def _decay_term(self):
+        """{"decay": decay * (sum of all weights squared)}, nothing without decay."""
+        if not self.decay:
+            return {}
+        return {"decay": self.decay * sum(ops.sum(ops.square(p)) for p in self.net_.parameters() if p.ndim > 1)}
 
     def _output(self, a):
         return a if self.output_activation_ == "linear" else nn.activation(self.output_activation_)(a)
@@ -431,6 +449,7 @@ class Autoencoder(Latent, Estimator):
         self._check_choice("loss", tuple(self.losses))
         if str(self.dtype) not in ("float32", "float64"):
             raise SettingError(f"{name}: dtype={self.dtype!r}. Choose float32 or float64.")
+        self._check_number("decay", lambda value: value >= 0, "a number of at least 0")
         self._check_flag("early_stopping")
         self._check_flag("compile")
         self._check_number("validation_fraction", lambda value: 0 < value < 1, "a number between 0 and 1")
@@ -441,16 +460,6 @@ class Autoencoder(Latent, Estimator):
                 nn.activation(getattr(self, setting))
             except SettingError as problem:
                 raise SettingError(f"{name}: {setting}{str(problem).removeprefix('activation')}") from None
-
-    def _check_choice(self, setting, choices):
-        if getattr(self, setting) not in choices:
-            raise SettingError(
-                f"{type(self).__name__}: {setting}={getattr(self, setting)!r}. Choose from: {', '.join(choices)}."
-            )
-
-    def _check_flag(self, setting):
-        if not isinstance(getattr(self, setting), (bool, np.bool_)):
-            raise SettingError(f"{type(self).__name__}: {setting}={getattr(self, setting)!r}. Give True or False.")
 
     def _resolve_output(self, bounded):
         """The output activation's name; refuses data that leave [0, 1] (not bounded)

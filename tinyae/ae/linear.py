@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .. import nn, ops
+from .. import nn
 from ..errors import SettingError
 from .base import Autoencoder, variant
 
@@ -44,33 +44,19 @@ class MayBeTied(Autoencoder):
 class LinearAutoencoder(Autoencoder):
     """The linear autoencoder: x_hat = (x W + b) V + c, trained by squared error; at the optimum it is PCA.
 
-    ``loss = mean over rows and features of (x_hat - x)**2 + decay * (sum of all weights squared)``.
+    ``loss = mean over rows and features of (x_hat - x)**2``; while training, + decay * (sum of all weights squared).
 
     Without decay the codes span the space of the first principal components, by an arbitrary basis (Baldi and Hornik).
     Any decay, however small, singles out (the smaller, the later) the basis in which the right singular vectors of V
     are the principal components themselves (Kunin et al.): ``components_``. It also shrinks what has little variance.
-
-    Parameters (besides those of `Autoencoder`)
-    ----------
-    decay : float
-        Weight of the penalty on all weights, biases left out.
 
     Shape: as `Autoencoder`.
     """
 
     activation: str = "linear"
     output_activation: str = "linear"
-    decay: float = 0.0
 
-    losses = {"mse": Autoencoder.losses["mse"] + " + decay * sum of squared weights"}
-
-    def penalise(self, h, z):
-        """decay * (sum of all weights squared), the same for every row."""
-        if not self.decay:
-            return {}
-        weights = [m.weight for m in self.net_.modules() if isinstance(m, nn.Linear)]
-        squares = sum(ops.sum(ops.square(w)) for w in weights)
-        return {"decay": ops.broadcast_to(self.decay * squares, shape=z.shape[:1])}
+    losses = {"mse": Autoencoder.losses["mse"]}
 
     @property
     def components_(self):
@@ -85,7 +71,6 @@ class LinearAutoencoder(Autoencoder):
 
     def _check_settings(self):
         super()._check_settings()
-        self._check_number("decay", lambda value: value >= 0, "a number of at least 0")
         for setting in ("activation", "code_activation", "output_activation"):
             if getattr(self, setting) not in ("linear", None):
                 raise SettingError(

@@ -17,7 +17,6 @@ class MayBeTied(Autoencoder):
 class LinearAutoencoder(Autoencoder):
     activation: ActivationName = "linear"
     output_activation: ActivationName | Literal["auto"] = "linear"
-    decay: float = 0.0
 
     @property
     def components_(self) -> Array: ...

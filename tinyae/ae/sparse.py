@@ -1,4 +1,10 @@
-"""Sparse codes: of many units only a few may be awake at a time."""
+"""Sparse codes: of many units only a few may be awake at a time.
+
+Note [The notes' scale]
+    Ng's lecture notes minimise 1/2 (sum over features of squares) + lambda/2 (sum of squared weights) + beta KL. That
+    is loss="half_sse", decay=lambda/2, penalty=beta. Divided by features/2 it is loss="mse", decay=lambda/features,
+    penalty=2 beta/features: the same minimum; but then both settings are others for every layer of a stack.
+"""
 
 import warnings
 
@@ -7,7 +13,7 @@ from ..engine import no_grad
 from ..errors import SettingError
 from .base import Autoencoder, variant
 
-__all__ = ["SparseAutoencoder", "SparseKLAutoencoder"]
+__all__ = ["HalfSquares", "SparseAutoencoder", "SparseKLAutoencoder"]
 
 _RHO_FLOOR = 1e-6  # of the mean activation and of what lacks to 1: logarithms stay finite
 
@@ -41,7 +47,7 @@ class SparseAutoencoder(Autoencoder):
 
     def _remember(self, history, best):
         super()._remember(history, best)
-        if self.penalty and history[-1].get("activity") == 0:
+        if self.penalty and history and history[-1].get("activity") == 0:
             warnings.warn(
                 f"{type(self).__name__}.fit: all units are dead: after {len(history)} epochs every code is 0 and "
                 f"every row's reconstruction the same. Lower penalty ({self.penalty:g}), or take reduction='mean'.",
@@ -55,14 +61,28 @@ class SparseAutoencoder(Autoencoder):
         self._check_choice("reduction", ("batch_mean", "batch_sum", "mean"))
 
 
+class HalfSquares:
+    """The loss "half_sse" for an `Autoencoder`, besides its own: Note [The notes' scale]."""
+
+    def compare(self, a, target):
+        """The reconstruction's loss per row: the mean over its features, or half the sum of squares."""
+        if self.loss != "half_sse":
+            return super().compare(a, target)
+        return {"half_sse": 0.5 * nn.mse(self._output(a), target, reduction="none").sum(axis=1)}
+
+    def _unbounded_losses(self):
+        return ("mse", "half_sse")
+
+
 @variant("sparse-kl", family="sparse", paper="Ng 2011 (CS294A lecture notes)",
          proof="formula; units awake as often as rho says")  # fmt: skip
-class SparseKLAutoencoder(Autoencoder):
+class SparseKLAutoencoder(HalfSquares, Autoencoder):
     """The sparse autoencoder by mean activation: loss = `Autoencoder`'s + penalty * sum_j KL(rho || rho_j).
 
     ``KL(rho || r) = rho log(rho / r) + (1 - rho) log((1 - rho) / (1 - r))``. rho_j is unit j's mean over the batch; for
-    tanh units that of (1 + z) / 2. Where nothing is learned (``score``, val_loss) it is the running mean that training
-    left, so that a row's score does not depend on its neighbours.
+    tanh units that of (1 + z) / 2: over all rows, as in the notes, with batches of all of them or optimizer="lbfgs".
+    Where nothing is learned (``score``, val_loss) it is the running mean that training left, so that a row's score does
+    not depend on its neighbours.
 
     Parameters (besides those of `Autoencoder`)
     ----------
@@ -71,8 +91,9 @@ class SparseKLAutoencoder(Autoencoder):
     penalty : float
         Weight of the KL terms (the notes' beta).
 
-    Differs from the paper: means over batches stand for those over all rows; the squared error is a mean over features
-    and not half their sum, so that the notes' beta = 3 is 6 / features here; weight decay is the optimizer's.
+    Differs from the paper: means over batches stand for those over all rows; by default the squared error is a mean
+    over features, not half their sum: beta = 3 is then penalty = 6 / features, or 3 with loss="half_sse", where
+    lambda = 3e-3 is decay = 1.5e-3 (its term is lambda / 2 times the squares).
 
     Shape: as `Autoencoder`.
     """
@@ -82,7 +103,9 @@ class SparseKLAutoencoder(Autoencoder):
     rho: float = 0.05
     penalty: float = 0.05
 
-    losses = {name: f"{text} + penalty * sum of KL(rho || rho_j)" for name, text in Autoencoder.losses.items()}
+    losses = {name: f"{text} + penalty * sum of KL(rho || rho_j)" for name, text in [
+        *Autoencoder.losses.items(), ("half_sse", "mean over rows of half the sum over features of (x_hat - x)**2")
+    ]}  # fmt: skip
 
     def make_net(self):
         """As `Autoencoder`, with the running mean of every unit's activation."""
@@ -104,6 +127,9 @@ class SparseKLAutoencoder(Autoencoder):
 
     def _check_settings(self):
         super()._check_settings()
+        self._check_sparsity()
+
+    def _check_sparsity(self):
         self._check_number("rho", lambda value: 0 < value < 1, "a number between 0 and 1")
         self._check_number("penalty", lambda value: value >= 0, "a number of at least 0")
         if self._code_activation() not in ("sigmoid", "tanh"):

@@ -1,15 +1,21 @@
-"""Greedy layer-wise pretraining: every layer learns alone to encode the codes of the one before, then all together."""
+"""Greedy layer-wise pretraining: every layer learns alone to encode the codes of the one before, then all together.
 
-import numpy as np
+Together they learn to reconstruct, here; or to tell classes, as in most of the papers: with ``max_iter=0`` they are
+only pretrained, and `tinyae.Classifier` goes on from there.
+"""
 
-from .. import nn, ops
+from .. import nn, ops, optim
 from ..engine import no_grad
 from ..errors import SettingError
 from .base import Autoencoder, variant
 from .denoising import DenoisingAutoencoder
 from .linear import TiedAutoencoder
+from .sparse import HalfSquares, SparseKLAutoencoder
 
-__all__ = ["RBMAutoencoder", "StackedAutoencoder", "StackedDenoisingAutoencoder"]
+__all__ = ["RBMAutoencoder", "StackedAutoencoder", "StackedDenoisingAutoencoder", "StackedSparseAutoencoder"]
+
+
+_PASSED_ON = ("optimizer", "batch_size", "dtype", "compile", "init", "decay")  # to the parts
 
 
 @variant("stacked", family="stacked", paper="Bengio, Lamblin, Popovici and Larochelle 2007",
@@ -23,6 +29,8 @@ class StackedAutoencoder(Autoencoder):
 
     Parameters (besides those of `Autoencoder`)
     ----------
+    max_iter : int
+        Epochs of the fine-tuning; 0: none.
     pretrain_iter : int
         Epochs for every part; 0: none.
     pretrain_lr : float or None
@@ -46,15 +54,16 @@ class StackedAutoencoder(Autoencoder):
         codes = X
         for number, (down, up) in enumerate(zip(halves[0], halves[1][::-1])):
             last = number == len(halves[0]) - 1
+            bounded = self.activation == "sigmoid" if number else self.unit_interval_
             part = self.make_part(
                 number,
                 n_components=down.weight.shape[1],
                 activation=self._code_activation() if last else self.activation,
                 output_activation=self.activation if number else self.output_activation,
-                loss="mse" if number or not self.unit_interval_ else self.loss,
+                loss=self.loss if bounded else "mse",
                 max_iter=self.pretrain_iter,
                 lr=self.lr if self.pretrain_lr is None else self.pretrain_lr,
-                **{name: getattr(self, name) for name in ("optimizer", "batch_size", "dtype", "compile", "init")},
+                **{name: getattr(self, name) for name in _PASSED_ON},
                 random_state=self._init_rng,
             ).fit(codes)
             self.pretraining_.append(part.history_)
@@ -71,14 +80,13 @@ class StackedAutoencoder(Autoencoder):
         for mine, layer in ((down, part.net_.encoder[0]), (up, part.net_.decoder[0])):
             mine.weight.data, mine.bias.data = layer.weight.data, layer.bias.data
 
+    def _counts(self):
+        return {name: n for name, n in super()._counts().items() if name != "max_iter"}
+
     def _check_settings(self):
         super()._check_settings()
-        if isinstance(self.pretrain_iter, bool) or not isinstance(self.pretrain_iter, (int, np.integer)) or (
-            self.pretrain_iter < 0
-        ):  # fmt: skip
-            raise SettingError(
-                f"{type(self).__name__}: pretrain_iter={self.pretrain_iter!r}. Give a whole number of at least 0."
-            )
+        self._check_count("max_iter", least=0)
+        self._check_count("pretrain_iter", least=0)
         if self.pretrain_lr is not None:
             self._check_number("pretrain_lr", lambda value: value > 0, "a positive number, or None for lr's")
 
@@ -92,9 +100,9 @@ class StackedDenoisingAutoencoder(StackedAutoencoder):
     Parameters (besides those of `StackedAutoencoder`)
     ----------
     corruption, noise : as of `DenoisingAutoencoder`
-        Of the parts' inputs; codes are passed on clean.
+        Of the parts' inputs; codes are passed on clean. A sequence of noises has one for every part.
 
-    Differs from the paper: weights are not tied; fine-tuned for reconstruction, not as a classifier.
+    Differs from the paper: weights are not tied; fine-tuned for reconstruction (see `Classifier` for the paper's).
 
     Shape: as `Autoencoder`.
     """
@@ -104,13 +112,66 @@ class StackedDenoisingAutoencoder(StackedAutoencoder):
 
     def make_part(self, number, **settings):
         """A denoising one."""
-        return DenoisingAutoencoder(noise=self.noise, corruption=self.corruption, **settings)
+        return DenoisingAutoencoder(noise=self._noises()[number], corruption=self.corruption, **settings)
 
-    _check_noise = DenoisingAutoencoder._check_noise
+    def _noises(self):
+        layers = len(self.hidden) + 1
+        return tuple(self.noise) if isinstance(self.noise, (tuple, list)) else (self.noise,) * layers
 
     def _check_settings(self):
         super()._check_settings()
-        self._check_noise()
+        if len(self._noises()) != len(self.hidden) + 1:
+            raise SettingError(
+                f"{type(self).__name__}: noise={self.noise!r} for {len(self.hidden) + 1} layers. Give one for each."
+            )
+        for noise in self._noises():
+            self._check_noise(noise)
+
+    def _check_noise(self, noise):
+        """Refuse what a part would."""
+        try:
+            DenoisingAutoencoder(noise=noise, corruption=self.corruption)._check_noise()
+        except SettingError as problem:
+            message = str(problem).removeprefix(DenoisingAutoencoder.__name__)
+            raise SettingError(f"{type(self).__name__}{message}") from None
+
+
+@variant("stacked-sparse", family="stacked", paper="Ng 2011 (CS294A lecture notes); Ng et al. 2013 (UFLDL tutorial)",
+         proof="parts are sparse-kl ones; pretrained alone, a softmax on the codes reads digits")  # fmt: skip
+class StackedSparseAutoencoder(HalfSquares, StackedAutoencoder):
+    """The stacked sparse autoencoder: part i minimises its loss + penalty * sum_j KL(rho || rho_j) of its codes.
+
+    Parameters (besides those of `StackedAutoencoder`)
+    ----------
+    loss : str
+        "half_sse" is half the sum of squares, as of `SparseKLAutoencoder`.
+    rho, penalty : float, as of `SparseKLAutoencoder`
+        The same for all parts.
+
+    Differs from the paper: the whole is fine-tuned for reconstruction, without the penalty (see `Classifier` for the
+    paper's).
+
+    Shape: as `Autoencoder`.
+    """
+
+    activation: str = "sigmoid"
+    loss: str = "half_sse"
+    rho: float = 0.05
+    penalty: float = 0.5
+
+    losses = {name: text.partition(" + ")[0] for name, text in SparseKLAutoencoder.losses.items()}
+
+    _check_sparsity = SparseKLAutoencoder._check_sparsity
+
+    def make_part(self, number, **settings):
+        """A sparse one."""
+        if self.loss == "half_sse":
+            settings["loss"] = self.loss
+        return SparseKLAutoencoder(rho=self.rho, penalty=self.penalty, **settings)
+
+    def _check_settings(self):
+        super()._check_settings()
+        self._check_sparsity()
 
 
 class _Machine(TiedAutoencoder):
@@ -118,11 +179,24 @@ class _Machine(TiedAutoencoder):
 
     Trained by contrastive divergence: F(v) - F(v1) falls, where F is the free energy, -log of the sum of p(v, h) over
     h up to a constant, and v1 what the machine makes of v by drawing h and taking v's mean (Hinton 2002). Its gradient,
-    v1 held fixed, is the rule v h - v1 h1. ``transform`` gives the probabilities of h.
+    v1 held fixed, is the rule v h - v1 h1. ``transform`` gives the probabilities of h. Momentum is .5 for five epochs,
+    then .9: while the weights are still far from anything, long strides go astray.
 
     Units are binary, or normal of variance 1 where the activation is linear: visible ones by output_activation, hidden
     ones by activation.
     """
+
+    def make_optimizer(self, parameters):
+        """Plain steps, at first with little momentum."""
+        self._rule = optim.SGD(parameters, lr=self.lr, momentum=0.5)
+        return self._rule
+
+    def _fit(self, X, target, validation_data, callbacks):
+        def hurry(model, row):
+            if row["epoch"] == 5:
+                self._rule.momentum = 0.9
+
+        return super()._fit(X, target, validation_data, [*callbacks, hurry])
 
     def loss_terms(self, x, target):
         """The contrastive divergence per row: no loss, and not bounded below; only its gradient means something."""
@@ -163,9 +237,10 @@ class RBMAutoencoder(StackedAutoencoder):
     ----------
     pretrain_lr : float
         The machines' step size; one with normal units gets a hundredth of it, as the paper's.
+    pretrain_decay : float
+        The machines' ``decay``: half of the paper's 2e-4, of which the gradient has no factor of 2.
 
-    Differs from the paper: fine-tuned by Adam, not conjugate gradients; the machines take plain steps with momentum .9
-    from the start, and no weight decay.
+    Differs from the paper: fine-tuned by Adam, not conjugate gradients.
 
     Shape: as `Autoencoder`.
     """
@@ -174,12 +249,13 @@ class RBMAutoencoder(StackedAutoencoder):
     code_activation: str = "linear"
     loss: str = "bce"
     pretrain_lr: float = 0.02
+    pretrain_decay: float = 1e-4
 
     def make_part(self, number, **settings):
         """A Boltzmann machine."""
         normal = "linear" in (settings["activation"], settings["output_activation"])
         lr = self.pretrain_lr / (100 if normal else 1)
-        return _Machine(**{**settings, "loss": "mse", "optimizer": "momentum", "lr": lr})
+        return _Machine(**{**settings, "loss": "mse", "lr": lr, "decay": self.pretrain_decay})
 
     def take_over(self, part, down, up):
         """Its matrix for both ways."""
@@ -192,3 +268,4 @@ class RBMAutoencoder(StackedAutoencoder):
         self._check_choice("code_activation", ("sigmoid", "linear"))
         self._check_choice("output_activation", ("auto", "sigmoid", "linear"))
         self._check_number("pretrain_lr", lambda value: value > 0, "a positive number")
+        self._check_number("pretrain_decay", lambda value: value >= 0, "a number of at least 0")

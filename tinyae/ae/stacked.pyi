@@ -5,8 +5,9 @@ from ..estimator import _fitted
 from ..nn.activations import ActivationName
 from ..nn.layers import Linear
 from .base import Autoencoder
+from .sparse import HalfSquares
 
-__all__ = ["RBMAutoencoder", "StackedAutoencoder", "StackedDenoisingAutoencoder"]
+__all__ = ["RBMAutoencoder", "StackedAutoencoder", "StackedDenoisingAutoencoder", "StackedSparseAutoencoder"]
 
 class StackedAutoencoder(Autoencoder):
     hidden: Sequence[int] = (64, 32)
@@ -18,11 +19,18 @@ class StackedAutoencoder(Autoencoder):
     def take_over(self, part: Autoencoder, down: Linear, up: Linear) -> None: ...
 
 class StackedDenoisingAutoencoder(StackedAutoencoder):
-    noise: float = 0.2
+    noise: float | Sequence[float] = 0.2
     corruption: Literal["gaussian", "masking", "salt_and_pepper"] = "masking"
+
+class StackedSparseAutoencoder(HalfSquares, StackedAutoencoder):
+    activation: ActivationName = "sigmoid"
+    loss: str = "half_sse"
+    rho: float = 0.05
+    penalty: float = 0.5
 
 class RBMAutoencoder(StackedAutoencoder):
     activation: ActivationName = "sigmoid"
     code_activation: ActivationName | None = "linear"
     loss: str = "bce"
     pretrain_lr: float | None = 0.02
+    pretrain_decay: float = 1e-4

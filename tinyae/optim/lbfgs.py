@@ -117,13 +117,25 @@ class LBFGS(Optimizer):
             first = closure()
             live = [i for i, p in enumerate(self.parameters) if p.grad is not None]
             if live:
-                self._iterate(closure, float(_item(first)), live)
+                max_eval = self.max_iter * 5 // 4 if self.max_eval is None else self.max_eval
+                for _ in self._iterate(closure, float(_item(first)), live, self.max_iter, max_eval):
+                    pass
         return first
 
-    def _iterate(self, closure, loss, live):
+    def iterations(self, closure, max_iter):
+        """What one `step` of up to max_iter iterations does, an iteration at a time.
+
+        Yields the loss after each, the parameters being where it has led; ends when one of the tolerances is met, or
+        with the last iteration. Between two nobody else may move the parameters. Calls of the closure are limited to
+        25 per iteration instead of by max_eval.
+        """
+        loss = float(_item(closure()))
+        live = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        return self._iterate(closure, loss, live, max_iter, 25 * max_iter) if live else iter(())
+
+    def _iterate(self, closure, loss, live, max_iter, max_eval):
         parameters = [self.parameters[i] for i in live]
         memory, g, calls = self._recall(live), _flat(parameters, "grad"), 1
-        max_eval = self.max_iter * 5 // 4 if self.max_eval is None else self.max_eval
         if _largest(g) <= self.tolerance_grad:
             return
 
@@ -135,7 +147,7 @@ class LBFGS(Optimizer):
             there = _flat(parameters, "grad")
             return _Point(t, f, there, _dot(there, d))
 
-        for iteration in range(1, self.max_iter + 1):
+        for iteration in range(1, max_iter + 1):
             d = memory.direction(g, self.history_size)
             memory.loss, memory.g, memory.d = loss, g, d
             first = memory.iterations == 1
@@ -149,12 +161,13 @@ class LBFGS(Optimizer):
                     start = _Point(0.0, loss, g, slope)
                     t, loss, g, _ = _strong_wolfe(at, start, t, _largest(d), max_eval - calls)
                     memory.t = t
-                elif iteration < self.max_iter:
+                elif iteration < max_iter:
                     _, loss, g, _ = at(t)
             except BaseException:
                 _place(parameters, x)
                 raise
             _place(parameters, x + t * d)
+            yield loss
             if (
                 calls >= max_eval
                 or _largest(g) <= self.tolerance_grad

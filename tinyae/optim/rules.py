@@ -19,6 +19,7 @@ import numpy as np
 from .. import kernels
 from ..errors import SettingError
 from .base import Optimizer, Setting, _flag, _number
+from .lbfgs import LBFGS
 
 __all__ = ["Adadelta", "Adagrad", "Adam", "AdamW", "RMSprop", "SGD", "optimizer"]
 
@@ -345,21 +346,23 @@ class Adadelta(Optimizer):
         p -= d
 
 
-_OPTIMIZERS = {"adadelta": Adadelta, "adagrad": Adagrad, "adam": Adam, "adamw": AdamW, "momentum": SGD,
+_OPTIMIZERS = {"adadelta": Adadelta, "adagrad": Adagrad, "adam": Adam, "adamw": AdamW, "lbfgs": LBFGS, "momentum": SGD,
                "nesterov": SGD, "rmsprop": RMSprop, "sgd": SGD}  # fmt: skip
-_PRESETS = {"momentum": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, "nesterov": True}}
+_PRESETS = {"momentum": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, "nesterov": True},
+            "lbfgs": {"line_search_fn": "strong_wolfe", "tolerance_grad": 0.0, "tolerance_change": 0.0}}  # fmt: skip
 
 
 def optimizer(name, parameters, lr=None, **settings):
-    """An optimizer by name, for what calls ``step()`` without a closure; so `LBFGS` is not among them.
+    """An optimizer by name.
 
     Parameters
     ----------
     name : str
-        "sgd", "momentum" or "nesterov" (sgd with momentum 0.9), "adam", "adamw", "rmsprop", "adagrad" or "adadelta".
+        "sgd", "momentum" or "nesterov" (sgd with momentum 0.9), "adam", "adamw", "rmsprop", "adagrad", "adadelta" or
+        "lbfgs", whose steps need a closure (with a line search, and until nothing moves).
     parameters : iterable of Tensor, or of dict
     lr : float, optional
-        Default: that of the class: .01 for sgd and adagrad, 1 for adadelta, else .001.
+        Default: that of the class: .01 for sgd and adagrad, 1 for adadelta and lbfgs, else .001.
     **settings
         Of the class, such as momentum=0.9.
 
@@ -367,11 +370,6 @@ def optimizer(name, parameters, lr=None, **settings):
     """
     rule = _OPTIMIZERS.get(name) if isinstance(name, str) else None
     if rule is None:
-        if isinstance(name, str) and name.lower() in ("lbfgs", "l-bfgs"):
-            raise SettingError(
-                f"optimizer={name!r} evaluates the loss several times per step, which a loop over batches does not "
-                "offer. Call tinyae.optim.LBFGS(net.parameters()).step(closure) in a loop of your own, over all data."
-            )
         raise SettingError(f"optimizer={name!r}. Give one of {', '.join(_OPTIMIZERS)}.")
     unknown = [s for s in settings if s not in _settings(rule)]
     if unknown:

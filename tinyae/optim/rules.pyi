@@ -2,7 +2,9 @@ from typing import Any, Literal, TypeAlias
 
 from .base import Optimizer, Parameters, Setting
 
-OptimizerName: TypeAlias = Literal["adadelta", "adagrad", "adam", "adamw", "momentum", "nesterov", "rmsprop", "sgd"]
+OptimizerName: TypeAlias = Literal[
+    "adadelta", "adagrad", "adam", "adamw", "lbfgs", "momentum", "nesterov", "rmsprop", "sgd"
+]
 
 __all__ = ["Adadelta", "Adagrad", "Adam", "AdamW", "RMSprop", "SGD", "optimizer"]
 

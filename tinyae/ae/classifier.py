@@ -1,0 +1,294 @@
+"""A classifier on an encoder: what an autoencoder has learned from many rows serves to learn classes of few.
+
+    stack = StackedDenoisingAutoencoder(1000, hidden=(1000, 1000), noise=(0.1, 0.2, 0.3), max_iter=0).fit(X)
+    model = Classifier(stack).fit(X[:1000], y[:1000])
+
+Ring 6. Read after ``base.py``.
+"""
+
+import copy
+import sys
+
+import numpy as np
+
+from .. import nn, ops, optim
+from ..data import batches
+from ..engine import no_grad
+from ..errors import DataError, SettingError, ShapeError
+from ..estimator import Estimator
+from ..ops.random import Generator
+from ..tensor import Tensor
+from ..train import Progress, mean_terms, train
+from .base import _ROWS, Autoencoder, Net, _extremes, _plain
+from .latent import numpy_generator
+
+__all__ = ["Classifier"]
+
+
+class Classifier(Estimator):
+    """A softmax layer on an encoder: p(class | x) = softmax(z W + b), where z is the code of x.
+
+    ``loss = mean over rows of -log p(the row's class | x) + decay * (sum of all weights squared)``.
+
+    Parameters
+    ----------
+    encoder : Autoencoder or Module, optional
+        Copied, never changed. An autoencoder that is not fitted is first fitted to the rows, by this model's
+        random_state if it has none. None: z is x itself, and the model is softmax regression.
+    freeze : bool
+        Learn W and b only, from codes that are computed once; False: the encoder learns too (fine-tuning).
+    warm_start : bool
+        Begin where the last ``fit`` ended, perhaps with other settings: first freeze, then fine-tune.
+    optimizer, lr, max_iter, batch_size, early_stopping, validation_fraction, n_iter_no_change, random_state, verbose,
+    dtype, compile, init, decay : as of `Autoencoder`
+
+    Attributes
+    ----------
+    classes_ : array of the labels, sorted
+    net_ : Module with ``encoder`` and ``decoder``, the softmax layer
+    encoder_ : the autoencoder (or Module) whose encoder is trained, None without
+    history_ : dict of lists, one entry per epoch; val_loss and val_accuracy with validation
+    n_iter_, best_epoch_, n_features_in_ : int
+
+    Shape: X (rows, features), y (rows,) of any labels -> classes (rows,). Bytes are divided by 255 as by `Autoencoder`.
+
+    Hinton and Salakhutdinov 2006; Vincent et al. 2010.
+    """
+
+    encoder: object = None
+    freeze: bool = False
+    warm_start: bool = False
+    optimizer: str = "adam"
+    lr: float = None
+    max_iter: int = 20
+    batch_size: int = 64
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    n_iter_no_change: int = 10
+    random_state: int = None
+    verbose: bool = False
+    dtype: str = "float32"
+    compile: bool = True
+    init: str = "glorot_uniform"
+    decay: float = 0.0
+
+    def get_params(self, deep=True):
+        """The settings; deep adds those of an autoencoder, as encoder__lr and so on."""
+        own = super().get_params()
+        if deep and hasattr(self.encoder, "get_params") and not isinstance(self.encoder, type):
+            own |= {f"encoder__{name}": value for name, value in self.encoder.get_params().items()}
+        return own
+
+    def set_params(self, **params):
+        """Change settings, those of the autoencoder by encoder__lr and so on. Returns self."""
+        inner = {name: value for name, value in params.items() if name.startswith("encoder__")}
+        super().set_params(**{name: value for name, value in params.items() if name not in inner})
+        if inner:
+            self.encoder.set_params(**{name.removeprefix("encoder__"): value for name, value in inner.items()})
+        return self
+
+    def __sklearn_tags__(self):
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags  # only scikit-learn calls this
+
+        return Tags(estimator_type="classifier", target_tags=TargetTags(required=True), input_tags=InputTags(),
+                    classifier_tags=ClassifierTags(), non_deterministic=False)  # fmt: skip
+
+    # -- fitting ----------------------------------------------------------------------------------------------------
+
+    def fit(self, X, y, *, validation_data=None, callbacks=None):
+        """Train on rows and their labels; returns self.
+
+        Parameters
+        ----------
+        X : array (rows, features)
+        y : array (rows,)
+            Labels: integers, strings, booleans.
+        validation_data : (X, y), optional
+            Evaluated after every epoch, as val_loss and val_accuracy.
+        callbacks : sequence of callable, optional
+            Each called with (model, row of the history) after every epoch; returning True ends the training.
+        """
+        with self._unless_refused():
+            return self._fit(X, y, validation_data, [callbacks] if callable(callbacks) else callbacks or ())
+
+    def _fit(self, X, y, validation_data, callbacks):
+        self._check_settings()
+        X = self._check_table(X, "fit")
+        classes, numbers = self._labels(y, len(X), "fit")
+        if self.warm_start and hasattr(self, "net_"):
+            X = self._check_table(X, "fit", self.n_features_in_)
+            if not np.array_equal(classes, self.classes_):
+                raise DataError(f"Classifier.fit: warm_start with classes {classes}, but it knows {self.classes_}.")
+        else:
+            self._build(X, classes)
+        X, kept = self._as_bits(X), None
+        if validation_data is not None:
+            kept = self._check_pair(validation_data)
+        elif self.early_stopping:
+            X, numbers, kept = self._hold_out(X, numbers)
+        through = self._scores
+        if self.freeze:
+            X, through = self._apply(X, self._codes), self.net_.decoder
+            kept = kept and (self._apply(kept[0], self._codes), kept[1])
+        validate = None if kept is None else lambda: self._validation(through, *kept)
+        parameters = list((self.net_.decoder if self.freeze else self.net_).parameters())
+        optimizer = self.optimizer(parameters) if callable(self.optimizer) else optim.optimizer(
+            self.optimizer, parameters, lr=self.lr)  # fmt: skip
+        size = len(X) if hasattr(optimizer, "iterations") else int(self.batch_size)
+        weights = [p for p in parameters if p.ndim > 1]
+
+        def objective(x, t):
+            terms = {"cross_entropy": nn.cross_entropy(through(x), t)}
+            if self.decay:
+                terms["decay"] = self.decay * sum(ops.sum(ops.square(w)) for w in weights)
+            return terms
+
+        target = np.eye(len(self.classes_), dtype=self.dtype)[numbers]
+        history, best = train(
+            objective, optimizer,
+            lambda: batches(X, size, generator=self._batch_rng, dtype=self.dtype, target=target),
+            module=self.net_.decoder if self.freeze else self.net_, epochs=int(self.max_iter), validate=validate,
+            patience=self.n_iter_no_change if self.early_stopping else None,
+            callbacks=[lambda row, f=f: f(self, row) for f in callbacks],
+            progress=Progress(int(self.max_iter), -(-len(X) // size)) if self.verbose else None, compile=self.compile,
+        )  # fmt: skip
+        self.history_ = {name: [row[name] for row in history] for name in (history[0] if history else ())}
+        self.n_iter_, self.best_epoch_ = len(history), best.epoch
+        return self
+
+    def _build(self, X, classes):
+        """Fresh weights, on a copy of the encoder; an autoencoder that has learned nothing yet is fitted."""
+        self._init_rng, self._batch_rng = numpy_generator(self.random_state).spawn(2)
+        encoder = copy.deepcopy(self.encoder)
+        bits = bool(X.dtype == np.uint8 and _extremes(X)[1] <= 1)
+        if isinstance(encoder, Autoencoder):
+            if not hasattr(encoder, "net_"):
+                if encoder.random_state is None:
+                    encoder.random_state = self._init_rng
+                encoder.fit(X).random_state = self.encoder.random_state
+            X = self._check_table(X, "fit", encoder.n_features_in_)
+            encoder.net_ = encoder.net_.astype(self.dtype)
+            bits, inner = encoder.bits_, encoder.net_.encoder
+        else:
+            inner = nn.Sequential() if encoder is None else encoder.astype(self.dtype)
+        self.encoder_, self.bits_, self.classes_, self.n_features_in_ = encoder, bits, classes, X.shape[1]
+        self.net_ = Net(inner, None)
+        width = self._apply(self._as_bits(X[:1]), self._codes).shape[1]
+        self.net_.decoder = nn.Linear(width, len(classes), init=self.init, generator=self._init_rng, dtype=self.dtype)
+
+    def _hold_out(self, X, numbers):
+        held = max(1, round(self.validation_fraction * len(X)))
+        if held >= len(X):
+            raise SettingError(
+                f"Classifier.fit: {len(X)} row(s) cannot be split for early stopping. "
+                "Pass validation_data, or early_stopping=False."
+            )
+        order = self._init_rng.permutation(len(X))
+        kept, out = np.sort(order[held:]), np.sort(order[:held])
+        return X[kept], numbers[kept], (X[out], numbers[out])
+
+    def _validation(self, through, X, numbers):
+        p = self._apply(X, lambda x: ops.log_softmax(through(x)))
+        loss = -float(np.mean(p[np.arange(len(p)), numbers], dtype=np.float64))
+        return {**mean_terms({"loss": loss}, 1), "accuracy": float(np.mean(p.argmax(axis=1) == numbers))}
+
+    # -- using ------------------------------------------------------------------------------------------------------
+
+    def predict_proba(self, X):
+        """The classes' probabilities, in the order of ``classes_``. Shape: (rows, features) -> (rows, classes)."""
+        return self._of_rows(X, "predict_proba", lambda x: ops.softmax(self._scores(x)))
+
+    def predict_log_proba(self, X):
+        """Their logarithms, exact where probabilities round to 0. Shape: (rows, features) -> (rows, classes)."""
+        return self._of_rows(X, "predict_log_proba", lambda x: ops.log_softmax(self._scores(x)))
+
+    def predict(self, X):
+        """The likeliest class. Shape: (rows, features) -> (rows,)."""
+        numbers = self._of_rows(X, "predict", self._scores).argmax(axis=1)
+        return self.classes_[numbers]
+
+    def score(self, X, y):
+        """The share of the rows that are given their own class."""
+        predicted = self.predict(X)
+        return float(np.mean(predicted == self._labelled(y, len(predicted), "score")))
+
+    # -- the parts of the above -------------------------------------------------------------------------------------
+
+    _as_bits = Autoencoder._as_bits
+
+    def _codes(self, x):
+        if isinstance(self.encoder_, Autoencoder):
+            return self.encoder_.embed(self.encoder_.encode(x))
+        return self.net_.encoder(x)
+
+    def _scores(self, x):
+        return self.net_.decoder(self._codes(x))
+
+    def _of_rows(self, X, action, function):
+        self._check_fitted(action)
+        return self._apply(self._as_bits(self._check_table(X, action, self.n_features_in_)), function)
+
+    def _apply(self, X, function):
+        """function over X in batches, in evaluation mode and without a graph, as one array."""
+        self.net_.encoder.eval()
+        with no_grad():
+            return np.concatenate([_plain(function(Tensor(x))) for x in batches(X, _ROWS, dtype=self.dtype)])
+
+    def _labelled(self, y, rows, where):
+        """y as one label per row."""
+        where = f"Classifier.{where}"
+        if y is None:
+            raise DataError(f"{where} requires y to be passed, but the target y is None. Give a label for every row.")
+        y = np.asarray(y)
+        if y.ndim == 2 and y.shape[1] == 1:
+            _warn_of_column()
+            y = y[:, 0]
+        if y.shape != (rows,):
+            raise ShapeError(f"{where}: y has shape {y.shape}, X has {rows} row(s). Give one label per row: ({rows},).")
+        return y
+
+    def _labels(self, y, rows, where):
+        """(the classes, each row's number among them)"""
+        y = self._labelled(y, rows, where)
+        if y.dtype.kind in "fc":
+            if not np.isfinite(y).all():
+                raise DataError(f"Classifier.{where}: y holds NaN or infinity. Give a label for every row.")
+            if np.any(y != np.rint(y.real)):
+                raise DataError(f"Classifier.{where}: Unknown label type: continuous. y has fractions. Give classes.")
+        return np.unique(y, return_inverse=True)
+
+    def _check_pair(self, pair):
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise ShapeError("Classifier.fit: validation_data is no pair. Give (X, y).")
+        X = self._as_bits(self._check_table(pair[0], "fit", self.n_features_in_, "validation_data"))
+        y = self._labelled(pair[1], len(X), "fit: validation_data")
+        numbers = np.clip(np.searchsorted(self.classes_, y), 0, len(self.classes_) - 1)
+        if np.any(self.classes_[numbers] != y):
+            raise DataError("Classifier.fit: validation_data has classes that y has not.")
+        return X, numbers
+
+    def _check_settings(self):
+        if self.encoder is not None and not isinstance(self.encoder, (Autoencoder, nn.Module)):
+            raise SettingError(
+                f"Classifier: encoder is a {type(self.encoder).__name__}. Give an autoencoder, a tinyae.nn.Module or "
+                "None."
+            )
+        for name in ("max_iter", "batch_size", "n_iter_no_change"):
+            self._check_count(name)
+        for name in ("freeze", "warm_start", "early_stopping", "compile"):
+            self._check_flag(name)
+        self._check_choice("dtype", ("float32", "float64"))
+        self._check_number("validation_fraction", lambda value: 0 < value < 1, "a number between 0 and 1")
+        self._check_number("decay", lambda value: value >= 0, "a number of at least 0")
+
+
+def _warn_of_column():
+    """As scikit-learn does, by its own warning if it is there."""
+    import warnings
+
+    category = UserWarning
+    if "sklearn" in sys.modules:
+        from sklearn.exceptions import DataConversionWarning as category
+    warnings.warn(
+        "A column-vector y was passed when a 1d array was expected. Give y.ravel().", category, stacklevel=5
+    )
