@@ -63,11 +63,23 @@ def test_a_quadratic(rng, search, dtype):
     p = Tensor(np.zeros(20), dtype=dtype, requires_grad=True)
     optimizer = optim.LBFGS([p], line_search_fn=search, max_iter=200, tolerance_grad=0.0, tolerance_change=0.0)
     optimizer.step(closure_of(optimizer, lambda p: p @ (A @ p) / 2 - b @ p))
-    # A loss has the last digit eps, which hides a distance of sqrt(eps) from its minimum; and pairs of less than 1e-10
-    # are not learned from.
+    # A loss has the last digit eps, which hides a distance of sqrt(eps) from its minimum.
     atol = 4 * np.sqrt(np.finfo(dtype).eps) if dtype == np.float32 else 1e-7
     np.testing.assert_allclose(p.data, np.linalg.solve(A, b), rtol=0, atol=atol)
     assert p.dtype == dtype
+
+
+def test_the_losss_scale_does_not_matter(rng):
+    """A mean over many features is as steep as its sum: the same path, to rounding."""
+    A, b = quadratic(rng, 10)
+    ends = []
+    for scale in (1.0, 1e-9):
+        p = Tensor(np.zeros(10), dtype=np.float64, requires_grad=True)
+        optimizer = optim.optimizer("lbfgs", [p])
+        losses = list(optimizer.iterations(closure_of(optimizer, lambda p: scale * (p @ (A @ p) / 2 - b @ p)), 60))
+        assert len(losses) > 5
+        ends.append(p.data)
+    np.testing.assert_allclose(ends[1], np.linalg.solve(A, b), rtol=0, atol=1e-6)
 
 
 def test_an_autoencoder_finds_the_principal_subspace(rng):

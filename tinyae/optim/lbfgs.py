@@ -12,7 +12,8 @@
         optimizer.step(closure)
 
 Ring 4. Must not know modules or losses. Read after ``rules.py``. What it computes, with and without the line search, is
-what PyTorch's computes, whose settings it has.
+what PyTorch's computes, whose settings it has; but which pair of changes is learned from does not depend on the loss's
+scale.
 """
 
 import math
@@ -219,7 +220,9 @@ class _Memory:
         if self.iterations > 1:
             y, s = g - self.g, self.t * self.d
             curvature = _dot(y, s)
-            if curvature > 1e-10:  # else H would not stay positive definite
+            # Else H would not stay positive definite. Measured by the lengths: a loss that is a mean over many features
+            # has tiny gradients long before its minimum, and there nothing would be learned any more.
+            if curvature > 1e-10 * math.sqrt(_dot(y, y) * _dot(s, s)):
                 self.steps.append(s)
                 self.changes.append(y)
                 self.rhos.append(1.0 / curvature)
