@@ -45,6 +45,7 @@ _HELP = {
     "kernel_size": "of the convolutions, odd", "down": "pool or stride", "cell": "lstm or gru",
     "channels": "values per step", "padding_value": "of steps after a sequence's end (default: there are none)",
     "pretrain_iter": "epochs of pretraining for every layer", "pretrain_lr": "its step size (default: --lr)",
+    "pretrain_decay": "weight of its squared weights",
     "schedule": "of the KL term's weight: linear, cyclical or constant", "warmup": "epochs in which it rises",
     "free_bits": "nats per component that cost nothing",
     "walkback": "steps of the chain that are taught",
