@@ -121,7 +121,8 @@ def _plain(value):
 def _restore(model, fitted):
     """The fitted attributes, each by name: a file cannot set others."""
     activation(fitted["output_activation_"])  # raises if there is no such
-    histories = [fitted.get("history_", {}), *fitted.get("pretraining_", ())]
+    before = fitted.get("pretraining_", [])  # of one net, or of one after another
+    histories = [fitted.get("history_", {}), *(before if isinstance(before, list) else [before])]
     if any(type(value) not in (int, float) for history in histories for column in history.values() for value in column):
         raise ValueError("the history holds what is no number")
     model.noise_.key, model.noise_.counter = (int(n) % 2**64 for n in fitted["noise"])
