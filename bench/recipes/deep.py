@@ -208,10 +208,10 @@ RECIPES = [
     ),
     Recipe(
         "R18", "linear 784-32-784 is PCA", "Baldi and Hornik 1989; Bourlard and Kamp 1988",
-        {"linear": Fit("linear", {"n_components": 32, "optimizer": "lbfgs", "max_iter": 3000, "dtype": "float64"},
+        {"linear": Fit("linear", {"n_components": 32, "optimizer": "lbfgs", "max_iter": 4000, "dtype": "float64"},
                        quick={"max_iter": 300}),
          "sigmoid": Fit("vanilla", {"n_components": 32, "activation": "sigmoid", "output_activation": "linear",
-                                    "optimizer": "lbfgs", "max_iter": 1000, "dtype": "float64"},
+                                    "optimizer": "lbfgs", "max_iter": 2000, "dtype": "float64"},
                         quick={"max_iter": 300})},
         (Check("largest principal angle", largest_angle, ("linear",), "0", high=1e-3, quick=(None, 1.2)),
          Check("error over PCA's", error_ratio, ("linear",), "1", high=1.001, quick=(None, 1.1)),
