@@ -48,6 +48,8 @@ _HELP = {
     "pretrain_decay": "weight of its squared weights",
     "schedule": "of the KL term's weight: linear, cyclical or constant", "warmup": "epochs in which it rises",
     "free_bits": "nats per component that cost nothing",
+    "freeze": "keep the mean of the first training and learn the covariance alone",
+    "sigma_min": "least standard deviation that is learned",
     "neighbourhood": "how far the errors of pixels depend on each other",
     "walkback": "steps of the chain that are taught",
     "persistence": "weight of a step of the chain against the one before",

@@ -329,10 +329,6 @@ class Autoencoder(Latent, Estimator):
         part = nn.Sequential(*modules[: layer % len(modules) + 1])
         return self._apply(X, part)
 
-    def fit_transform(self, X, y=None, **fit_params):
-        """``fit(X, y).transform(X)``."""
-        return self.fit(X, y, **fit_params).transform(X)
-
     def inverse_transform(self, Z):
         """The reconstructions of codes. Shape: (rows, n_components) -> (rows, features)."""
         self._check_fitted("inverse_transform")
