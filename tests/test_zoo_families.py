@@ -473,7 +473,8 @@ def pretrained(cls, **settings):
             parts.append(super().make_part(number, **chosen))
             return parts[-1]
 
-    model = Watched(3, **{"hidden": (9, 5), "pretrain_iter": 1, "random_state": 0, **settings}).build(64)
+    settings = {"n_components": 3, "hidden": (9, 5), "pretrain_iter": 1, "random_state": 0, **settings}
+    model = Watched(**settings).build(64)
     model.prepare(digits()[0], None)
     return model, parts
 
@@ -488,6 +489,24 @@ def test_a_stack_is_its_parts_in_a_row(cls):
             tinyae.StackedSparseAutoencoder: tinyae.SparseKLAutoencoder}.get(cls, tinyae.Autoencoder)  # fmt: skip
     assert all(type(part) is kind for part in parts)
     assert len(model.pretraining_) == 3 and all(len(history["loss"]) == 1 for history in model.pretraining_)
+    codes = held
+    for part in parts:
+        codes = part.transform(codes)
+    np.testing.assert_array_equal(model.transform(held), codes)
+    for part in reversed(parts):
+        codes = part.inverse_transform(codes)
+    np.testing.assert_array_equal(model.reconstruct(held), codes)
+
+
+@pytest.mark.parametrize("settings", [{}, {"down": "stride", "image_shape": (4, 16)}, {"n_components": None},
+                                      {"image_shape": (4, 4, 4), "kernel_size": 5}])  # fmt: skip
+def test_a_convolutional_stack_is_its_parts_in_a_row(settings):
+    held = digits()[1]
+    model, parts = pretrained(tinyae.StackedConvolutionalAutoencoder, **settings)
+    channels = settings.get("image_shape", (8, 8))[:-2] or (1,)
+    assert [(part.image()[0], part.hidden) for part in parts[:2]] == [(*channels, (9,)), (9, (5,))]
+    assert [type(part) for part in parts] == [tinyae.ConvolutionalAutoencoder] * 2 + [tinyae.Autoencoder] * (
+        "n_components" not in settings)  # fmt: skip
     codes = held
     for part in parts:
         codes = part.transform(codes)
@@ -525,7 +544,7 @@ def test_pretraining_alone_and_what_is_kept_of_it(tmp_path):
 def test_pretraining_is_a_better_start():
     settings = {"n_components": 8, "max_iter": 1, "random_state": 0}
     for cls in (tinyae.StackedAutoencoder, tinyae.StackedDenoisingAutoencoder, tinyae.StackedSparseAutoencoder,
-                tinyae.RBMAutoencoder):  # fmt: skip
+                tinyae.StackedConvolutionalAutoencoder, tinyae.RBMAutoencoder):  # fmt: skip
         first = [
             cls(**settings, pretrain_iter=n, hidden=(32,)).fit(digits()[0], validation_data=digits()[1])
             .history_["val_loss"][0] for n in (0, 10)

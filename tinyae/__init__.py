@@ -13,8 +13,8 @@ from .ae import (
     ZOO, AnnealedVAE, Autoencoder, BetaVAE, Classifier, ContractiveAutoencoder, ConvolutionalAutoencoder,
     ConvolutionalVAE, DeepAutoencoder, DenoisingAutoencoder, FreeBitsVAE, GRUAutoencoder, LSTMAutoencoder,
     LinearAutoencoder, Noise2NoiseAutoencoder, OneHotAutoencoder, RBMAutoencoder, SparseAutoencoder,
-    SparseKLAutoencoder, StackedAutoencoder, StackedDenoisingAutoencoder, StackedSparseAutoencoder, StructuredVAE,
-    TeacherForcedAutoencoder, TiedAutoencoder, VAE, WalkbackAutoencoder, load,
+    SparseKLAutoencoder, StackedAutoencoder, StackedConvolutionalAutoencoder, StackedDenoisingAutoencoder,
+    StackedSparseAutoencoder, StructuredVAE, TeacherForcedAutoencoder, TiedAutoencoder, VAE, WalkbackAutoencoder, load,
 )  # fmt: skip
 from .data import load_data
 from .detect import AnomalyDetector
@@ -51,6 +51,7 @@ __all__ = [
     "SparseAutoencoder",
     "SparseKLAutoencoder",
     "StackedAutoencoder",
+    "StackedConvolutionalAutoencoder",
     "StackedDenoisingAutoencoder",
     "StackedSparseAutoencoder",
     "StructuredVAE",

@@ -12,7 +12,10 @@ from .walkback import WalkbackAutoencoder
 from .contractive import ContractiveAutoencoder
 from .convolutional import ConvolutionalAutoencoder
 from .recurrent import GRUAutoencoder, LSTMAutoencoder, TeacherForcedAutoencoder
-from .stacked import RBMAutoencoder, StackedAutoencoder, StackedDenoisingAutoencoder, StackedSparseAutoencoder
+from .stacked import (
+    RBMAutoencoder, StackedAutoencoder, StackedConvolutionalAutoencoder, StackedDenoisingAutoencoder,
+    StackedSparseAutoencoder,
+)  # fmt: skip
 from .onehot import OneHotAutoencoder
 from .variational import VAE, AnnealedVAE, BetaVAE, ConvolutionalVAE, FreeBitsVAE
 from .structured import StructuredVAE
@@ -38,6 +41,7 @@ __all__ = [
     "SparseAutoencoder",
     "SparseKLAutoencoder",
     "StackedAutoencoder",
+    "StackedConvolutionalAutoencoder",
     "StackedDenoisingAutoencoder",
     "StackedSparseAutoencoder",
     "StructuredVAE",

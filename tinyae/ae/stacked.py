@@ -8,12 +8,17 @@ from .. import nn, ops, optim
 from ..engine import no_grad
 from ..errors import SettingError
 from .base import Autoencoder, variant
+from .convolutional import ConvolutionalAutoencoder
 from .denoising import DenoisingAutoencoder
 from .linear import TiedAutoencoder
 from .sparse import HalfSquares, SparseKLAutoencoder
 
-__all__ = ["RBMAutoencoder", "StackedAutoencoder", "StackedDenoisingAutoencoder", "StackedSparseAutoencoder"]
+__all__ = [
+    "RBMAutoencoder", "StackedAutoencoder", "StackedConvolutionalAutoencoder", "StackedDenoisingAutoencoder",
+    "StackedSparseAutoencoder",
+]  # fmt: skip
 
+_WITH_WEIGHTS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 _PASSED_ON = ("optimizer", "batch_size", "dtype", "compile", "init", "decay")  # to the parts
 
@@ -50,7 +55,7 @@ class StackedAutoencoder(Autoencoder):
         self.pretraining_ = []
         if self.encoder is not None or self.decoder is not None or not self.pretrain_iter:
             return X, target
-        halves = [[m for m in half if isinstance(m, nn.Linear)] for half in (self.net_.encoder, self.net_.decoder)]
+        halves = [_with_weights(half) for half in (self.net_.encoder, self.net_.decoder)]
         codes = X
         for number, (down, up) in enumerate(zip(halves[0], halves[1][::-1])):
             last = number == len(halves[0]) - 1
@@ -77,7 +82,8 @@ class StackedAutoencoder(Autoencoder):
 
     def take_over(self, part, down, up):
         """A pretrained part's weights into the layers they are for."""
-        for mine, layer in ((down, part.net_.encoder[0]), (up, part.net_.decoder[0])):
+        for mine, half in ((down, part.net_.encoder), (up, part.net_.decoder)):
+            (layer,) = _with_weights(half)
             mine.weight.data, mine.bias.data = layer.weight.data, layer.bias.data
 
     def _counts(self):
@@ -89,6 +95,10 @@ class StackedAutoencoder(Autoencoder):
         self._check_count("pretrain_iter", least=0)
         if self.pretrain_lr is not None:
             self._check_number("pretrain_lr", lambda value: value > 0, "a positive number, or None for lr's")
+
+
+def _with_weights(half):
+    return [layer for layer in half if isinstance(layer, _WITH_WEIGHTS)]
 
 
 @variant("stacked-denoising", family="stacked", aliases=("sdae",),
@@ -172,6 +182,36 @@ class StackedSparseAutoencoder(HalfSquares, StackedAutoencoder):
     def _check_settings(self):
         super()._check_settings()
         self._check_sparsity()
+
+
+@variant("stacked-convolutional", family="stacked", aliases=("scae",),
+         paper="Masci, Meier, Ciresan and Schmidhuber 2011",
+         proof="before fine-tuning it is its parts in a row, to the bit")  # fmt: skip
+class StackedConvolutionalAutoencoder(StackedAutoencoder, ConvolutionalAutoencoder):
+    """The stacked convolutional autoencoder: z_i = pool(f(conv(z_(i-1)))) is pretrained, layer after layer.
+
+    Part i is a `ConvolutionalAutoencoder` of one layer, for the maps of part i - 1; the last part, unless n_components
+    is None, is the dense one of the code.
+
+    Parameters: those of `StackedAutoencoder` and of `ConvolutionalAutoencoder`.
+
+    Differs from the paper: halved maps are passed on, by pooling or strides; fine-tuned for reconstruction (see
+    `Classifier` for the paper's).
+
+    Shape: as `ConvolutionalAutoencoder`.
+    """
+
+    hidden: tuple = (16, 8)
+
+    def make_part(self, number, **settings):
+        """A convolutional one, or the dense one of the code."""
+        if number == len(self.hidden):
+            return super().make_part(number, **settings)
+        sizes, channels = self._sizes()
+        return ConvolutionalAutoencoder(**{
+            **settings, "n_components": None, "hidden": (channels[number + 1],), "kernel_size": self.kernel_size,
+            "down": self.down, "image_shape": (channels[number], *sizes[number]),
+        })  # fmt: skip
 
 
 class _Machine(TiedAutoencoder):

@@ -3,11 +3,19 @@ from typing import Any, Literal
 
 from ..estimator import _fitted
 from ..nn.activations import ActivationName
+from ..nn.conv import Conv2d, ConvTranspose2d
 from ..nn.layers import Linear
 from .base import Autoencoder
+from .convolutional import ConvolutionalAutoencoder
 from .sparse import HalfSquares
 
-__all__ = ["RBMAutoencoder", "StackedAutoencoder", "StackedDenoisingAutoencoder", "StackedSparseAutoencoder"]
+__all__ = [
+    "RBMAutoencoder",
+    "StackedAutoencoder",
+    "StackedConvolutionalAutoencoder",
+    "StackedDenoisingAutoencoder",
+    "StackedSparseAutoencoder",
+]
 
 class StackedAutoencoder(Autoencoder):
     hidden: Sequence[int] = (64, 32)
@@ -16,7 +24,9 @@ class StackedAutoencoder(Autoencoder):
     pretraining_: list[dict[str, list[float]]] = _fitted(init=False)
 
     def make_part(self, number: int, **settings: Any) -> Autoencoder: ...
-    def take_over(self, part: Autoencoder, down: Linear, up: Linear) -> None: ...
+    def take_over(
+        self, part: Autoencoder, down: Linear | Conv2d, up: Linear | Conv2d | ConvTranspose2d
+    ) -> None: ...
 
 class StackedDenoisingAutoencoder(StackedAutoencoder):
     noise: float | Sequence[float] = 0.2
@@ -27,6 +37,9 @@ class StackedSparseAutoencoder(HalfSquares, StackedAutoencoder):
     loss: str = "half_sse"
     rho: float = 0.05
     penalty: float = 0.5
+
+class StackedConvolutionalAutoencoder(StackedAutoencoder, ConvolutionalAutoencoder):
+    hidden: Sequence[int] = (16, 8)
 
 class RBMAutoencoder(StackedAutoencoder):
     activation: ActivationName = "sigmoid"
