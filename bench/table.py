@@ -61,17 +61,21 @@ def _train(found):
     for (case, batch), group in groups.items():
         best = _best(group)
         mine = best.get("tinyae")
+        bound = mine["x_bound"] if mine and mine["x_bound"] < 100 else None  # else the products are not what it takes
         rows.append([
             f"{case}. {CASES[case].title}", str(batch), *(_us(best.get(peer)) for peer in peers),
-            _ratio(mine and mine["vs_best"], ".2f"), _ratio(mine and mine["x_bound"], ".1f"),
+            _ratio(mine and mine["vs_best"], ".2f"), _ratio(bound, ".1f"),
+            f"{runner.noise(group):.0%}",
         ])  # fmt: skip
     text = (
         "One training step (forward, backward, Adam), median microseconds, everybody at the best number of threads.\n"
         "*x best*: the time of the fastest other library / that of tinyae. *x bound*: tinyae's time / that of the\n"
-        f"matrix products alone at {found['peak_gflops']:.0f} GFLOP/s, {found['peak_is']}.\n\n"
+        f"matrix products alone at {found['peak_gflops']:.0f} GFLOP/s, {found['peak_is']}.\n"
+        "*noise*: how far apart the quartiles of a fixed loop, the control, were meanwhile; above "
+        f"{runner.NOISY:.0%} the machine was busy.\n\n"
     )
-    text += runner.markdown(["case", "batch", *(NAMES[peer] for peer in peers), "x best", "x bound"], rows)
-    text += f"\n{_versions(found)}{_noise(found)}"
+    text += runner.markdown(["case", "batch", *(NAMES[peer] for peer in peers), "x best", "x bound", "noise"], rows)
+    text += f"\n{_versions(found)}"
     for case, why in found["failed"].items():
         text += f"Case {case} was not timed: {' '.join(why.split())}\n"
     return text + _left_out({f"{peer}, case {case}": why for case, peers in found["left_out"].items()
