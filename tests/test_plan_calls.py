@@ -318,3 +318,78 @@ def test_a_run_is_a_write_of_which_an_older_tape_hears(backend):
     compiled(X)
     with pytest.raises(GraphError, match=r"test_plan_calls.py:\d+ `optimizer.step\(\)`"):
         loss.backward()
+
+
+# -- numbers of the step's own ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_numbers_of_closure_and_globals_are_followed(backend):
+    scale = 0.5
+
+    def step(x):
+        inner = lambda: tinyae.Tensor(x) if False else FACTOR  # noqa: E731  a global that only an inner function reads
+        return (x * scale * inner()).sum()
+
+    compiled = tinyae.compile(step, backend=backend)
+    globals()["FACTOR"] = 1.0
+    try:
+        for scale, factor in [(0.5, 1.0)] * 3 + [(2.0, 1.0)] * 3 + [(2.0, 3.0)] * 3 + [(0.5, 1.0)] * 3:
+            globals()["FACTOR"] = factor
+            assert compiled(X).item() == pytest.approx(scale * factor * X.sum(), rel=1e-5)
+    finally:
+        del globals()["FACTOR"]
+    assert [len(plans) for plans in compiled.plans.values()] == [3], "the first runs again"
+
+
+def test_a_number_that_always_changes_is_named():
+    count = 0.0
+
+    @tinyae.compile
+    def step(x):
+        return (x * count).sum()
+
+    step(X)
+    count += 1
+    with pytest.raises(PlanError, match=r"^compile: count, a number that the step reads, changes from call to call\."):
+        step(X)
+    count += 1
+    careful = tinyae.compile(step.step, fallback=True)
+    for count in (1.0, 2.0, 3.0, 4.0):
+        assert careful(X).item() == pytest.approx(count * X.sum(), rel=1e-5)
+
+
+def test_what_is_watched_is_followed_and_plans_are_not_kept_for_ever():
+    class Weights:
+        beta = 1.0
+
+    mine = Weights()
+    step = tinyae.compile(lambda x: (x * mine.beta).sum(), watch=lambda: mine.beta)
+    for beta in np.linspace(0, 1, 20).tolist():
+        mine.beta = beta
+        for _ in range(3):
+            assert step(X).item() == pytest.approx(beta * X.sum(), rel=1e-5)
+    assert [len(plans) for plans in step.plans.values()] == [8]
+
+
+@pytest.mark.skipif(kernels.info()["backend"] != "c", reason="the backend is NumPy: there is no C to test")
+@pytest.mark.parametrize(("cls", "name", "values"), [
+    (tinyae.BetaVAE, "beta", (0.0, 10.0)), (tinyae.DenoisingAutoencoder, "noise", (0.1, 0.9))])  # fmt: skip
+def test_a_setting_that_a_callback_changes_is_followed(cls, name, values):
+    digits = tinyae.load_data("digits").X[:300] / 16
+
+    def change(model, row):
+        setattr(model, name, values[row["epoch"] >= 3])
+
+    plain, compiled = (cls(4, max_iter=6, batch_size=20, random_state=0, compile=c).fit(digits, callbacks=change)
+                       .history_["loss"] for c in (False, True))  # fmt: skip
+    assert np.allclose(plain, compiled, rtol=1e-3) and not np.allclose(plain, plain[0], rtol=0.05)
+
+
+def test_the_profile_is_of_the_largest_batch(capsys):
+    _, _, _, compiled = trainer()
+    for _ in range(3):
+        compiled(X)
+        compiled(X[:2])
+    compiled.profile(repeats=2)
+    assert "gemm 8x6" in capsys.readouterr().out

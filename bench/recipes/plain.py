@@ -9,8 +9,8 @@ _COURSE = "Keras notebooks after it, batches of 32"
 
 
 def pooled(seed):
-    """16 - 8 - 8 maps; the third convolution of the decoder is not padded: 4 - 8 - 16, 14 - 28."""
-    from tinyae import nn
+    """16 - 8 - 8 maps, 7 rows padded to 8; the decoder's third convolution is not padded: 4 - 8 - 16, 14 - 28."""
+    from tinyae import nn, ops
 
     rng = np.random.default_rng(seed)
 
@@ -19,7 +19,8 @@ def pooled(seed):
 
     encoder = nn.Sequential(
         nn.Reshape(1, 28, 28), conv(1, 16), nn.ReLU(), nn.MaxPool2d(2),
-        conv(16, 8), nn.ReLU(), nn.MaxPool2d(2), conv(8, 8), nn.ReLU(), nn.MaxPool2d(2, padding=(1, 1)), nn.Flatten(),
+        conv(16, 8), nn.ReLU(), nn.MaxPool2d(2), conv(8, 8), nn.ReLU(),
+        nn.Lambda(lambda x: ops.pad(x, widths=((0, 0), (0, 0), (0, 1), (0, 1)))), nn.MaxPool2d(2), nn.Flatten(),
     )  # fmt: skip
     decoder = nn.Sequential(
         nn.Reshape(8, 4, 4), conv(8, 8), nn.ReLU(), nn.Upsample(2), conv(8, 8), nn.ReLU(), nn.Upsample(2),
@@ -44,7 +45,14 @@ def wide(seed):
     return encoder, decoder
 
 
-_ADADELTA = {"optimizer": "adadelta", "lr": 1.0, "batch_size": 128, "loss": "bce"}
+def adadelta(parameters):
+    """As Keras has it."""
+    from tinyae import optim
+
+    return optim.Adadelta(parameters, lr=1.0, rho=0.95, eps=1e-7)
+
+
+_ADADELTA = {"optimizer": adadelta, "batch_size": 128, "loss": "bce"}
 _FIVE = {"max_iter": 5, "batch_size": 128}
 _SHORT = {"max_iter": 1}
 _FEW = {"max_iter": 1, "rows": 6000}

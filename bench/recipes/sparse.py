@@ -1,7 +1,7 @@
 """Rows of codes made sparse by L1, beside plain ones."""
 
 from . import Check, Fit, Recipe, mean_code, mean_code_falls, test_loss
-from .plain import pooled
+from .plain import adadelta, pooled
 
 _ONE = {"max_iter": 1}
 _FEW = {"max_iter": 1, "rows": 6000}
@@ -58,11 +58,11 @@ RECIPES = [
     Recipe(
         "R11", "784-32-784, sparse, deep, convolutional, BCE", "Keras notebooks, batches of 256",
         {"simple": Fit("vanilla", {**_BCE, "max_iter": 50, "batch_size": 256}, quick=_ONE),
-         "sparse": Fit("sparse", {**_BCE, "max_iter": 100, "batch_size": 256, "penalty": 1e-4, "optimizer": "adadelta",
-                                  "lr": 1.0}, quick=_ONE),
+         "sparse": Fit("sparse", {**_BCE, "max_iter": 100, "batch_size": 256, "penalty": 1e-4,
+                                  "optimizer": adadelta}, quick=_ONE),
          "deep": Fit("deep", {**_BCE, "hidden": (128, 64), "max_iter": 100, "batch_size": 256}, quick=_ONE),
          "convolutional": Fit("vanilla", {"n_components": 128, "loss": "bce", "max_iter": 50, "batch_size": 128,
-                                          "optimizer": "adadelta", "lr": 1.0}, nets=pooled, quick=_FEW)},
+                                          "optimizer": adadelta}, nets=pooled, quick=_FEW)},
         (Check("simple: test", test_loss, ("simple",), ".09", high=0.095, quick=(None, 0.205)),
          Check("sparse: mean code", mean_code, ("sparse",), "3.33", low=2.64, high=3.96, quick=(1.7, 2.6)),
          Check("deep: test", test_loss, ("deep",), ".08", high=0.085, quick=(None, 0.178)),

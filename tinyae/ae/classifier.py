@@ -151,6 +151,7 @@ class Classifier(Estimator):
             patience=self.n_iter_no_change if self.early_stopping else None,
             callbacks=[lambda row, f=f: f(self, row) for f in callbacks],
             progress=Progress(int(self.max_iter), -(-len(X) // size)) if self.verbose else None, compile=self.compile,
+            watch=self._plain_settings,
         )  # fmt: skip
         self.history_ = {name: [row[name] for row in history] for name in (history[0] if history else ())}
         self.n_iter_, self.best_epoch_ = len(history), best.epoch

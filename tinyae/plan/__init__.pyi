@@ -23,6 +23,7 @@ def compile(
     backend: _Backend | None = None,
     after: int = 0,
     fallback: bool = False,
+    watch: Callable[[], object] | None = None,
 ) -> Compiled[_P, _T]: ...
 @overload
 def compile(
@@ -33,6 +34,7 @@ def compile(
     backend: _Backend | None = None,
     after: int = 0,
     fallback: bool = False,
+    watch: Callable[[], object] | None = None,
 ) -> Callable[[Callable[_P, _T]], Compiled[_P, _T]]: ...
 
 class Compiled(Generic[_P, _T]):
@@ -41,11 +43,18 @@ class Compiled(Generic[_P, _T]):
     backend: _Backend
     after: int
     fallback: bool
+    watch: Callable[[], object] | None
     plans: dict[Any, list[Any]]
     refused: dict[Any, str]
 
     def __init__(
-        self, step: Callable[_P, _T], precision: _Precision, backend: _Backend, after: int, fallback: bool
+        self,
+        step: Callable[_P, _T],
+        precision: _Precision,
+        backend: _Backend,
+        after: int,
+        fallback: bool,
+        watch: Callable[[], object] | None,
     ) -> None: ...
     def __call__(self, *arrays: Any, **settings: Any) -> _T: ...
     def over(self, batches: Batches[Any], seconds: float = 0.05) -> Any: ...

@@ -35,11 +35,12 @@ __all__ = ["Compiled", "Plan", "compile"]
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _TENSOR = object()
+_KEPT = 8  # plans for arguments of a kind, of different settings
 # How far a plan's results may lie from the step's, by the precision of its products: Note [Agreement].
 TOLERANCES = {"highest": (1e-5, 1e-4, 1e-3), "high": (1e-4, 1e-3, 1e-2), "medium": (3e-2, 1e-1, 3e-1)}
 
 
-def compile(step=None, /, *, precision="highest", backend=None, after=0, fallback=False):
+def compile(step=None, /, *, precision="highest", backend=None, after=0, fallback=False, watch=None):
     """The step as a function that captures itself at its first call and then runs as a plan. Also a decorator.
 
     Parameters
@@ -57,6 +58,10 @@ def compile(step=None, /, *, precision="highest", backend=None, after=0, fallbac
         How many calls of each kind run as ever before one is captured: a plan has to pay for its making.
     fallback : bool
         Whether a step that cannot be compiled runs as ever, said once in the log, instead of raising.
+    watch : callable, optional
+        () -> a value; while it is another than at a plan's capture, that plan does not run. For settings that the step
+        reads from an object of yours. Those of modules and optimizers are watched, and so are numbers that the step's
+        own code reads from its closure and globals.
 
     Returns
     -------
@@ -67,26 +72,28 @@ def compile(step=None, /, *, precision="highest", backend=None, after=0, fallbac
     Raises PlanError, with the line of the step, for what a plan could not repeat.
     """
     if step is None:
-        return functools.partial(compile, precision=precision, backend=backend, after=after, fallback=fallback)
+        return functools.partial(compile, precision=precision, backend=backend, after=after, fallback=fallback,
+                                 watch=watch)  # fmt: skip
     if precision not in TOLERANCES:
         raise SettingError(f"compile: precision={precision!r}. Choose from: {', '.join(TOLERANCES)}.")
     if backend not in (None, "c", "numpy"):
         raise SettingError(f"compile: backend={backend!r}. Choose 'c', 'numpy' or None.")
     if backend == "c" and kernels.info()["backend"] != "c":
         raise BackendError(f"compile: backend='c', but {kernels.info()['why']}.")
-    return Compiled(step, precision, backend or kernels.info()["backend"], after, fallback)
+    return Compiled(step, precision, backend or kernels.info()["backend"], after, fallback, watch)
 
 
 class Compiled:
     """What `compile` returns."""
 
-    def __init__(self, step, precision, backend, after, fallback):
+    def __init__(self, step, precision, backend, after, fallback, watch):
         functools.update_wrapper(self, step)
+        self.watch = watch
         self.step, self.precision, self.backend, self.after, self.fallback = step, precision, backend, after, fallback
         self.plans = {}  # {shapes, dtypes and keywords: [Plan, the latest first]}
         self.refused = {}  # {the same: why there is none}
         self._seen = {}
-        self._latest = None
+        self._latest = self._largest = None  # (plan, its arguments)
 
     def __call__(self, *arrays, **settings):
         if capturing and mode.capture is not None:
@@ -102,6 +109,8 @@ class Compiled:
         plan = self._find(key)
         if plan is not None and plan.agreed:
             self._latest = plan, arrays
+            if self._largest is None or plan.rows() >= self._largest[0].rows():
+                self._largest = self._latest
             return plan(arrays)
         seen = self._seen[key] = self._seen.get(key, 0) + 1
         if seen <= self.after or key in self.refused:
@@ -153,10 +162,12 @@ class Compiled:
                 print(describe(plan, name))
 
     def profile(self, repeats=30):
-        """Print the time per instruction of the latest run, with GFLOP/s or GB/s; the state is put back afterwards."""
-        if self._latest is None:
+        """Print the time per instruction, with GFLOP/s or GB/s, of the plan for the largest arguments that has run; the
+        state is put back afterwards.
+        """
+        if self._largest is None:
             raise PlanError("profile: no plan has run yet. Call the step three times.")
-        plan, arrays = self._latest
+        plan, arrays = self._largest
         state = plan._state()
         try:
             seconds = plan.machine.profile(arrays, repeats)
@@ -174,6 +185,11 @@ class Compiled:
         return None
 
     def _capture(self, key, arrays, settings):
+        for name in {name for plan in self.plans.get(key, ()) if not plan.agreed for name in plan.changed()}:
+            raise PlanError(
+                f"compile: {name}, a number that the step reads, changes from call to call. Pass it as an argument, or by "
+                "keyword if it has few values."
+            )
         inputs = _tensors(arrays)
         with Recorder() as recorder:
             try:
@@ -194,8 +210,10 @@ class Compiled:
         nested = _like(result, iter([leaf if leaf is None else _TENSOR for leaf in leaves]))
         modules, result = list(recorder.modules), _detached(result)
         del recorder, inputs, leaves  # before the plan takes its memory: they hold every array of the step
-        plan = Plan(program, settings, nested, modules, self.precision, self.backend)
-        self.plans.setdefault(key, []).insert(0, plan)
+        plan = Plan(program, settings, nested, modules, self)
+        plans = self.plans.setdefault(key, [])
+        plans.insert(0, plan)
+        del plans[_KEPT:]
         return result
 
     def __deepcopy__(self, memo):
@@ -208,8 +226,10 @@ class Compiled:
 class Plan:
     """One captured step for arrays of one kind, and how it is run."""
 
-    def __init__(self, program, keywords, nested, modules, precision, backend):
-        self.program, self.precision, self.agreed = program, precision, False
+    def __init__(self, program, keywords, nested, modules, compiled):
+        self.program, self.precision, self.agreed = program, compiled.precision, False
+        self.watch, self.watched = compiled.watch, compiled.watch and compiled.watch()
+        self.numbers = list(_numbers(compiled.step))
         self.kinds, self.keywords = [(value.shape, value.dtype) for value in program.inputs], keywords
         self.nested = nested  # what the step returns, its tensors forgotten
         self.modules = modules
@@ -225,7 +245,7 @@ class Plan:
         self.states = [(o, o.state, *next(iter(o.state.items()))) for o in self.updates]
         self.settings, self.changes = self._settings(), Module.changes
         self._remember_groups()
-        self.machine = Machine(program, precision, backend)
+        self.machine = Machine(program, compiled.precision, compiled.backend)
         self.run = self.machine.run
 
     def _settings(self):
@@ -268,7 +288,18 @@ class Plan:
         for var, array, frozen in self.cells:
             if var._data is not array or (var._node is None) is not frozen:
                 return False
-        return True
+        if self.numbers and self.changed():
+            return False
+        return self.watch is None or self.watch() == self.watched
+
+    def changed(self):
+        """The names of the step's numbers that are not what they were."""
+        now = ((name, read(), value) for name, read, value in self.numbers)
+        return [name for name, new, value in now if new is not value and new != value]
+
+    def rows(self):
+        """How many numbers it is given."""
+        return sum(value.size for value in self.program.inputs)
 
     def __call__(self, arrays):
         return self._outputs(self.run(arrays))
@@ -370,6 +401,26 @@ def _agree(what, a, b, tolerance, scale, advice):
         near = np.abs(np.subtract(a, b, dtype=np.float64)) <= tolerance * scale
     if np.shape(a) != np.shape(b) or not np.all(near | (np.asarray(a) == b) | ((a != a) & (b != b))):
         raise PlanError(f"compile: {what} is not what it was when captured. {advice}")
+
+
+def _numbers(step):
+    """(name, how to read it, its value) of every number that the step's own code takes from its closure and globals."""
+    function = getattr(step, "__func__", step)
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return
+    for name, cell in zip(code.co_freevars, function.__closure__ or ()):
+        read = functools.partial(getattr, cell, "cell_contents", None)
+        if isinstance(read(), (bool, int, float, np.generic)):
+            yield name, read, read()
+    names, codes = set(), [code]
+    while codes:  # with the functions that it defines within
+        one = codes.pop()
+        names.update(one.co_names)
+        codes += [constant for constant in one.co_consts if isinstance(constant, type(code))]
+    for name in sorted(names & function.__globals__.keys()):
+        if isinstance(function.__globals__[name], (bool, int, float, np.generic)):
+            yield name, functools.partial(function.__globals__.get, name), function.__globals__[name]
 
 
 def _plain(attributes):
