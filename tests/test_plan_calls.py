@@ -14,6 +14,7 @@ from tinyae.plan import capture
 
 BACKENDS = ["numpy", *["c"] * (kernels.info()["backend"] == "c")]
 X = np.random.default_rng(0).random((8, 6), dtype=np.float32)
+FACTOR = 1.0
 
 
 def trainer(rule=optim.Adam, backend=None, **settings):
@@ -324,21 +325,16 @@ def test_a_run_is_a_write_of_which_an_older_tape_hears(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_numbers_of_closure_and_globals_are_followed(backend):
+def test_numbers_of_closure_and_globals_are_followed(backend, monkeypatch):
     scale = 0.5
 
     def step(x):
-        inner = lambda: tinyae.Tensor(x) if False else FACTOR  # noqa: E731  a global that only an inner function reads
-        return (x * scale * inner()).sum()
+        return (x * scale * (lambda: FACTOR)()).sum()  # which only an inner function reads
 
     compiled = tinyae.compile(step, backend=backend)
-    globals()["FACTOR"] = 1.0
-    try:
-        for scale, factor in [(0.5, 1.0)] * 3 + [(2.0, 1.0)] * 3 + [(2.0, 3.0)] * 3 + [(0.5, 1.0)] * 3:
-            globals()["FACTOR"] = factor
-            assert compiled(X).item() == pytest.approx(scale * factor * X.sum(), rel=1e-5)
-    finally:
-        del globals()["FACTOR"]
+    for scale, factor in [(0.5, 1.0)] * 3 + [(2.0, 1.0)] * 3 + [(2.0, 3.0)] * 3 + [(0.5, 1.0)] * 3:
+        monkeypatch.setitem(globals(), "FACTOR", factor)
+        assert compiled(X).item() == pytest.approx(scale * factor * X.sum(), rel=1e-5)
     assert [len(plans) for plans in compiled.plans.values()] == [3], "the first runs again"
 
 

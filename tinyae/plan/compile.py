@@ -187,8 +187,8 @@ class Compiled:
     def _capture(self, key, arrays, settings):
         for name in {name for plan in self.plans.get(key, ()) if not plan.agreed for name in plan.changed()}:
             raise PlanError(
-                f"compile: {name}, a number that the step reads, changes from call to call. Pass it as an argument, or by "
-                "keyword if it has few values."
+                f"compile: {name}, a number that the step reads, changes from call to call. Pass it as an argument, or "
+                "by keyword if it has few values."
             )
         inputs = _tensors(arrays)
         with Recorder() as recorder:
