@@ -1,5 +1,6 @@
 """What the sources report, trained again on the real data: published value, ours, and whether it holds."""
 
+import argparse
 import concurrent.futures
 import contextlib
 import json
@@ -43,8 +44,8 @@ class Task:
 def options(parser):
     """The command line."""
     parser.add_argument("rows", nargs="*", metavar="ROW", help="R3 R4 ...; all, if none is named")
-    parser.add_argument("--quick", action="store_true", help="every row in seconds, with bounds of its own")
-    parser.add_argument("--seeds", type=int, choices=range(1, 101), metavar="N", help="of a row (default: its own)")
+    parser.add_argument("--quick", action="store_true", help="all rows in minutes, with bounds of their own")
+    parser.add_argument("--seeds", type=_count, metavar="N", help="how many of a row, 1 to 100 (default: its own)")
     parser.add_argument("--json", type=runner.writable, metavar="FILE", help="where results are kept, and sought")
     parser.add_argument("--list", action="store_true", help="print the recipes and end")
     parser.add_argument("--write", type=Path, metavar="FILE",
@@ -75,8 +76,8 @@ def run(options):
     runner.print_table(HEADER, lines)
     note = "; --quick: bounds are those of the short runs" if options.quick else ""
     print(f"\n{len(chosen) - failed} of {len(chosen)} rows pass{note}")
-    for problem in problems:
-        print(problem)
+    for sentence, broken in problems.items():
+        print(f"{_names(broken, tasks)}: {sentence}")
     print(f"\n{time.perf_counter() - started:.0f} s")
     return 1 if failed or problems else 0
 
@@ -120,11 +121,11 @@ def read(path):
 
 
 def train(tasks, store, quick):
-    """Train the tasks and store their results; returns sentences about those that broke down.
+    """Train the tasks and store their results; returns {sentence: the tasks that broke down so}.
 
     Recipes of several seeds run side by side on one thread each, a lone seed has all cores.
     """
-    problems = []
+    problems = {}
     alone = [task for task in tasks if task[0].seeds == 1 and not quick]
     beside = [task for task in tasks if task not in alone]
     pictures = store.path.parent / "reproduce"
@@ -142,8 +143,9 @@ def train(tasks, store, quick):
                 process = runner.Process("tinyae", PEERS["tinyae"], "bench.reproduce", threads, settings)
                 process.ready()
                 store.add(recipe, seed, process.call("run"))
-            except Failed as problem:
-                problems.append(f"{recipe.id}, seed {seed}: {problem}")
+            except (Failed, Refused) as problem:
+                with store.lock:
+                    problems.setdefault(str(problem).removeprefix("tinyae: "), []).append(task)
             finally:
                 if process is not None:
                     process.close()
@@ -220,6 +222,23 @@ def bounds_text(bounds):
 
 def _seeds(recipe, options):
     return options.seeds or (1 if options.quick else recipe.seeds)
+
+
+def _count(text):
+    """An argparse type."""
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 100")
+    return int(text)
+
+
+def _names(broken, tasks):
+    """The rows of those tasks, with their seeds where others of them did not break down."""
+    names = []
+    for row in dict.fromkeys(recipe.id for recipe, _ in tasks):
+        seeds, of_all = (sorted(seed for recipe, seed in some if recipe.id == row) for some in (broken, tasks))
+        if seeds:
+            names.append(row if seeds == of_all else f"{row} (seed {', '.join(map(str, seeds))})")
+    return ", ".join(names)
 
 
 def _commit():

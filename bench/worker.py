@@ -3,8 +3,8 @@
     {"task": "bench.train", "peer": "bench.peers.numpy", "settings": {...}}     first: makes bench.train.Task(peer, ...)
     {"call": "turn", "arguments": [20]}                                         then: any method of it
 
-and each is answered by a line: {"result": ...}, {"refused": a sentence} or {"unavailable": a sentence}. Any other error
-ends the worker.
+and each is answered by a line: {"result": ...}, {"refused": a sentence} or {"unavailable": a sentence}. What tinyae
+raises on purpose is a sentence too, such as of data that are not there. Any other error ends the worker.
 
 Run as a file, not with ``-m``: so neither the current folder nor the repository is on the path, whose ``tinyae/`` lacks
 the compiled module and would shadow the installed package. An editable install puts itself there, and is found.
@@ -46,6 +46,12 @@ def start(task, peer, settings):
     return importlib.import_module(task).Task(peer, **settings), about
 
 
+def raised_on_purpose():
+    """The class of tinyae's errors, if this worker has loaded it: where others are measured it is not imported."""
+    errors = sys.modules.get("tinyae.errors")
+    return (errors.TinyaeError,) if errors else ()
+
+
 def main():
     """Answer requests until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
@@ -65,7 +71,7 @@ def main():
             answer = {"result": result}
         except Unavailable as problem:
             answer = {"unavailable": str(problem)}
-        except Refused as problem:
+        except (Refused, *raised_on_purpose()) as problem:
             answer = {"refused": str(problem)}
         print(json.dumps(answer), file=answers, flush=True)
 

@@ -99,12 +99,26 @@ def test_what_is_refused(root):
     (root / "bench" / "results" / "reproduce.json").write_text("[]")
     done = bench(root, "reproduce", "R3")
     assert done.returncode == 2 and "is not what this command wrote" in done.stderr
+    done = bench(root, "reproduce", "--seeds", 0)
+    assert done.returncode == 2 and "'0' is not a whole number from 1 to 100" in done.stderr.splitlines()[-1]
 
 
 def test_without_the_data_it_says_how_to_get_it(root, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    done = bench(root, "reproduce", "R3", "--quick")
-    assert done.returncode == 1 and "tinyae data" in done.stdout + done.stderr
+    done = bench(root, "reproduce", "R3", "R4", "--seeds", 2, "--quick")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stdout.count("tinyae data get mnist") == 1 and "\nR3, R4: load_data('mnist'): not in " in done.stdout
+
+
+def test_the_seeds_that_broke_down_are_named(root):
+    toy = TOY.replace("    return run", """    if run.seed:
+        from tinyae.errors import DataError
+
+        raise DataError("spoiled")
+    return run""")
+    (root / "bench" / "recipes" / "toy.py").write_text(toy.replace("BOUND", "1.0"))
+    done = bench(root, "reproduce", "R99", "--seeds", 2, "--quick")
+    assert done.returncode == 1 and "\nR99 (seed 1): spoiled\n" in done.stdout
 
 
 def test_every_check_has_bounds_that_could_fail_it(root):

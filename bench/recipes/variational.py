@@ -94,7 +94,8 @@ RECIPES = [
          Check("cross-entropy", late_entropy, ("vae",), ".14-.17 or .23-.26", low=0.14, high=0.26, quick=(0.14, 0.26)),
          Check("KL", late_divergence, ("vae",), ".5-.9", low=0.5, high=0.9, quick=(0.5, 0.9))),
         data="onehot",
-        differs="Sums for means: beta is .3 times 4 features over 2 components, and the step size a quarter of .01.",
+        differs="The source takes means over 4 features and 2 components and weighs the KL by .3; with sums that is "
+                "beta = .3 * 4 / 2, and a quarter of its step .01.",
     ),
     Recipe(
         "R13", "VAE of two components 784-256-2-256-784", "Chollet, Building autoencoders in Keras, 2016",
