@@ -1,6 +1,7 @@
 """tinyae/plan: what a compiled step is given, call by call, and what must be noticed between two calls."""
 
 import gc
+import re
 import threading
 import time
 
@@ -308,6 +309,27 @@ def test_every_product_carries_the_precision(precision, backend, capsys):
         double(X.astype(np.float64))
     (item,) = next(iter(double.plans.values()))[0].machine.lowered.items
     assert item.fields["precision"] is None
+
+
+def test_explain_says_what_the_constants_are(capsys):
+    ramp = tinyae.constant(np.linspace(-1, 2, 6, dtype=np.float32))
+    w = nn.Parameter(np.ones(6), dtype="float32")
+
+    def step(x):
+        w.grad = None
+        ops.mean(ops.square(x * ramp * ramp * w)).backward()
+
+    compiled = tinyae.compile(step, backend="numpy")
+    for _ in range(2):
+        compiled(X)
+    compiled.explain()
+    captured, folded = capsys.readouterr().out.split("after ")[:2]
+    assert re.findall(r"float32 (.*?) +constant (.*)", captured) == [("(6,)", "-1 .. 2")]
+    assert re.findall(r"float32 (.*?) +constant (.*)", folded) == [("(6,)", "-1 .. 2"), (str(X.shape), f"{1 / X.size:g}")]
+    for shown in (captured, folded):
+        used = {name for line in shown.splitlines() for name in re.findall(r"(?<=[(, ])%\d+(?=[,)])", line)}
+        defined = re.findall(r"^  (%\d+)", shown, re.M)
+        assert used <= set(defined) and len(defined) == len(set(defined))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

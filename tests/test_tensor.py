@@ -384,6 +384,11 @@ def test_tree_of_something_big():
     assert max(map(len, text.splitlines())) < 200
     big = (Tensor(np.ones(65), requires_grad=True) * 2.0).sum().tree().splitlines()
     assert re.search(r"#2 mul +\(65,\) +- +- ", big[2])
+    assert big[-1] == "- : more than 64 values, not kept; retain_grad() keeps a gradient" and len(big) == 5
+    assert "not kept" not in text + x.tree(), "no gradient yet, and nothing large but what is kept: leaves"
+    large = (Tensor(np.ones(65), requires_grad=True) * 2.0).retain_grad()
+    large.sum().backward()
+    assert "[1 1 1 1 ..]" in large.tree().splitlines()[1]
     assert x.grad is None
     for _ in range(200):
         y = y * 0.5 + (y + 1.0) * 0.5

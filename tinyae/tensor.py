@@ -168,8 +168,8 @@ class Tensor(Var):
         """The graph that made this value as text: op, shape, value, gradient, source line; this value on top.
 
         What a value was made of stands below it, branched if there are several. A value met again is ``(see #n)``.
-        Values and gradients of intermediate results are there up to ``KEEP_SMALL`` elements; gradients appear after
-        ``backward``. depth limits the levels shown.
+        Values and gradients of intermediate results are there up to ``KEEP_SMALL`` elements, a last line says so if any
+        is larger; gradients appear after ``backward``. depth limits the levels shown.
         """
         return tree(self, depth)
 

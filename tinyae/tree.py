@@ -9,10 +9,12 @@ Ring 3. Reads nodes; must not know Tensor. Iterative, as the graph may be thousa
 
 import numpy as np
 
-from .engine import Var
+from .engine import KEEP_SMALL, Var
 from .source import place
 
 __all__ = ["tree"]
+
+_FOOTER = f"- : more than {KEEP_SMALL} values, not kept; retain_grad() keeps a gradient"
 
 
 def tree(root, depth=None):
@@ -45,7 +47,8 @@ def tree(root, depth=None):
             stack.append((parents[i], below + ("`- " if last else "|- "), below + deeper, level + 1))
     rows.insert(0, ("op", "shape", "value", "gradient", "source"))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    return "\n".join("  ".join([*(c.ljust(w) for c, w in zip(row, widths)), row[4]]).rstrip() for row in rows)
+    lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths)), row[4]]).rstrip() for row in rows]
+    return "\n".join(lines + [_FOOTER] * any(node.value is None for node in numbers))
 
 
 def _settings(node):

@@ -44,13 +44,23 @@ def measure(plan, seconds, title):
 
 
 def _program(program):
-    rows = []
+    rows, known = [], set()
     for i in program.instructions:
+        for value in dict.fromkeys(i.values):  # a constant is defined where it is first used
+            if str(value).startswith("%") and value.constant is not None and value not in known:
+                known.add(value)
+                rows.append((str(value), _kind(value), f"constant {_range(value.constant)}", ""))
         operands = ", ".join(str(x) for x in i.operands)
         settings = "".join(f", {k}={_setting(v)}" for k, v in i.settings.items())
         results = " ".join(map(str, i.results)), " ".join(map(_kind, i.results))
         rows.append((*results, f"{i.name}({operands}{settings})", _where(i.where)))
     return _table(rows)
+
+
+def _range(array):
+    """The values from the least to the largest, in a few words."""
+    low, high = (float(end(array)) for end in (np.min, np.max))
+    return f"{low:g}" if low == high else f"{low:g} .. {high:g}"
 
 
 def _setting(value):
