@@ -334,6 +334,8 @@ class Program:
         """The addresses of the inputs, which keep the arrays alive."""
         brought = []
         for x, (number, size) in zip(arrays, self._inputs):
+            if not x.size:  # of nothing there is no address; nothing reads it
+                x = np.zeros(size, np.uint8)
             if x.nbytes != size:
                 raise BackendError(
                     f"Program: buffer {number} is {self._buffers[number]}; it cannot be brought as an array of shape "

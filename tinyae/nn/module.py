@@ -111,6 +111,7 @@ class Module:
         What it returns, if not None, takes the inputs' place: a tuple, or the one input. Returns a `Handle` to remove
         the hook with. Copies and pickles of the module take its hooks along.
         """
+        Module.changes += 1
         if self._pre_hooks is None:
             self._pre_hooks = {}
         return Handle(self._pre_hooks, hook)
@@ -120,6 +121,7 @@ class Module:
 
         Returns a `Handle` to remove the hook with. Copies and pickles of the module take its hooks along.
         """
+        Module.changes += 1
         if self._forward_hooks is None:
             self._forward_hooks = {}
         return Handle(self._forward_hooks, hook)

@@ -268,6 +268,21 @@ class Recorder:
         known = self._values.get(id(var._data))
         return known if known is not None else self.cell(var)
 
+    def check_gradients(self, outputs):
+        """After backward: no gradient but what is returned may be left over for an optimizer outside, which would find
+        that of this step for ever.
+        """
+        returned = {id(v._data) for v in outputs}
+        updated = {id(i.op.parameter) for i in self.instructions if isinstance(i.op, Update)}
+        for var in (cell.var for cell in self.cells):
+            kept = None if var.grad is None else id(var.grad._data)
+            if kept in self._values and kept not in returned and id(var) not in updated:
+                raise PlanError(
+                    f"compile: the step leaves a gradient of a {type(var).__name__.lower()} of shape {var.shape} that "
+                    "nothing in it uses. Let the optimizer step inside, return the gradient, or call "
+                    "requires_grad_(False) where nobody needs it."
+                )
+
     def program(self, outputs):
         """What was heard, with the values that the step returned."""
         draws = {generator: generator.counter - first for generator, first in self.generators.items()}

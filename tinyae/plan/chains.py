@@ -148,7 +148,9 @@ class Chain:
             ref = low.ref(node.result)
             outputs.append((kind, registers[low.ref(value).root], ref.root, 0))
             writes.append(ref)
-        full = [key[0] for key in operands if key[0] != "number" and key[2] == "full" and key[1] == 0]
+        roots = [key for key in operands if key[0] != "number"]
+        otherwise = {root for root, offset, mode, *_ in roots if mode != "full" or offset}  # read later
+        full = [key[0] for key in roots if key[0] not in otherwise]
         sharing = {w.root: full for w, o in zip(writes, outputs) if o[0] == "store"}
         low.add("chain", reads, writes, sharing, dtype=self.dtype, rows=self.size // columns, cols=columns,
                 operands=operands, ops=ops, outputs=outputs,

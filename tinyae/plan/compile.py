@@ -30,12 +30,14 @@ from .capture import Recorder
 from .explain import describe, measure
 from .machine import Machine
 from .program import Update
+from .rules import RULES, rule_of
 
 __all__ = ["Compiled", "Plan", "compile"]
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _TENSOR = object()
-_KEPT = 8  # plans for arguments of a kind, of different settings
+_PLAIN = (bool, int, float, str, type(None))
+_KEPT, _KINDS = 8, 64  # plans for arguments of one kind, of different settings; kinds of arguments
 # How far a plan's results may lie from the step's, by the precision of its products: Note [Agreement].
 TOLERANCES = {"highest": (1e-5, 1e-4, 1e-3), "high": (1e-4, 1e-3, 1e-2), "medium": (3e-2, 1e-1, 3e-1)}
 
@@ -105,7 +107,7 @@ class Compiled:
                 self._latest = plan, arrays
                 return plan(arrays)
         arrays = [a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("=")) for a in arrays]
-        key = (*[(a.shape, a.dtype) for a in arrays], *sorted(settings.items()))
+        key = (*[(a.shape, a.dtype) for a in arrays], *_typed(settings))
         plan = self._find(key)
         if plan is not None and plan.agreed:
             self._latest = plan, arrays
@@ -190,7 +192,7 @@ class Compiled:
                 f"compile: {name}, a number that the step reads, changes from call to call. Pass it as an argument, or "
                 "by keyword if it has few values."
             )
-        inputs = _tensors(arrays)
+        inputs = _tensors([a.view() for a in arrays])  # one array may be two arguments, or state, too
         with Recorder() as recorder:
             try:
                 for x in inputs:
@@ -203,17 +205,21 @@ class Compiled:
                             f"compile: the step returns a {type(leaf).__name__}, which would be the same for ever. "
                             "Return tensors, and turn them into numbers outside."
                         )
-                program = recorder.program([recorder.output(v) for v in leaves if v is not None])
+                outputs = [v for v in leaves if v is not None]
+                recorder.check_gradients(outputs)
+                program = recorder.program([recorder.output(v) for v in outputs])
             except BaseException:
                 recorder.undo()
                 raise
         nested = _like(result, iter([leaf if leaf is None else _TENSOR for leaf in leaves]))
         modules, result = list(recorder.modules), _detached(result)
-        del recorder, inputs, leaves  # before the plan takes its memory: they hold every array of the step
+        del recorder, inputs, leaves, outputs  # before the plan takes its memory: they hold every array of the step
         plan = Plan(program, settings, nested, modules, self)
         plans = self.plans.setdefault(key, [])
         plans.insert(0, plan)
         del plans[_KEPT:]
+        while len(self.plans) > _KINDS:
+            del self.plans[next(iter(self.plans))]
         return result
 
     def __deepcopy__(self, memo):
@@ -242,28 +248,31 @@ class Plan:
         self.updates = list(dict.fromkeys(i.op.optimizer for i in program.instructions if isinstance(i.op, Update)))
         self.cells = [(cell.var, cell.array, not cell.var.requires_grad) for cell in program.cells]
         self.written = {i.result.cell.var: i.where for i in program.instructions if i.result.cell is not None}
-        self.states = [(o, o.state, *next(iter(o.state.items()))) for o in self.updates]
+        self.states = [(o, o.state, [(p, kept, list(kept.items())) for p, kept in o.state.items()])
+                       for o in self.updates]  # fmt: skip
+        self.keys = [(generator, generator.key) for generator in program.generators]
         self.settings, self.changes = self._settings(), Module.changes
         self._remember_groups()
         self.machine = Machine(program, compiled.precision, compiled.backend)
         self.run = self.machine.run
 
     def _settings(self):
-        """Every plain setting of the modules and optimizers that took part, but for the learning rates."""
-        modules = [(module.training, *_plain(vars(module))) for module in self.modules]
-        return modules, self._optimizer_settings()
+        """Whatever of the modules and optimizers that took part is frozen into the plan."""
+        return [_attributes(module) for module in self.modules], self._optimizer_settings()
 
     def _optimizer_settings(self):
-        return [[value for name, value in group.items() if name not in ("lr", "params")]
-                for optimizer in self.updates for group in optimizer.param_groups]  # fmt: skip
+        return [_group(optimizer, group) for optimizer in self.updates for group in optimizer.param_groups]
 
     def _remember_groups(self):
         """The optimizers' groups as they are, so that one look tells whether anything in them has changed."""
-        self.groups = [(o, [dict(group) for group in o.param_groups]) for o in self.updates]
+        self.groups = [(group, {**group, "params": None}, list(group["params"]))
+                       for optimizer in self.updates for group in optimizer.param_groups]  # fmt: skip
 
     def takes(self, arrays, keywords):
         """Whether it is a plan for arguments like these."""
-        if not self.agreed or keywords != self.keywords or len(arrays) != len(self.kinds):
+        if not self.agreed or len(arrays) != len(self.kinds):
+            return False
+        if (keywords or self.keywords) and _typed(keywords) != _typed(self.keywords):
             return False
         for a, (shape, dtype) in zip(arrays, self.kinds):
             if a.shape != shape or a.dtype is not dtype:  # an equal dtype that is another object goes by its key
@@ -276,15 +285,24 @@ class Plan:
             if self._settings() != self.settings:
                 return False
             self.changes = Module.changes
-        for optimizer, groups in self.groups:
-            if optimizer.param_groups != groups:
+        for group, before, parameters in self.groups:
+            if _changed(group, before, parameters):
                 if self._optimizer_settings() != self.settings[1]:
                     return False
                 self._remember_groups()
                 break
-        for optimizer, state, p, kept in self.states:
-            if optimizer.state is not state or state.get(p) is not kept:
-                return False  # loaded from elsewhere, into other memory, or begun anew
+        for optimizer, state, kept in self.states:
+            if optimizer.state is not state or len(state) != len(kept):
+                return False  # loaded from elsewhere, or begun anew
+            for p, slots, values in kept:
+                if state.get(p) is not slots:
+                    return False
+                for name, value in values:
+                    if value.__class__ is np.ndarray and slots.get(name) is not value:
+                        return False  # in other memory
+        for generator, key in self.keys:
+            if generator.key != key:
+                return False
         for var, array, frozen in self.cells:
             if var._data is not array or (var._node is None) is not frozen:
                 return False
@@ -339,6 +357,9 @@ class Plan:
             problem.result = result
             raise
         self.agreed = True
+        for cell in self.program.cells:  # a run by plan leaves none
+            if cell.var.requires_grad:
+                cell.var.grad = None
         for optimizer in self.updates:
             optimizer.zero_grad()
         return self._outputs(values)
@@ -368,8 +389,10 @@ class Plan:
         loss, kept, moved = TOLERANCES[self.precision]
         if len(expected) != len(values):
             raise PlanError(f"compile: the step returned {len(values)} values, and then {len(expected)}. {advice}")
+        # What cancels, a loss near zero, is as exact as the terms that it is made of: state gives their size.
+        least = 0.1 * max((_largest(a) for a in after[0]), default=0.0)
         for i, (a, b) in enumerate(zip(expected, values)):
-            _agree(f"value {i} that the step returns", a, b, loss, _largest(a), advice)
+            _agree(f"value {i} that the step returns", a, b, loss, max(_largest(a), least), advice)
         largest, rounding = {}, set()
         for (optimizer, _, name), a in after[1].items():
             largest[optimizer, name] = max(largest.get((optimizer, name), 0.0), _largest(a))
@@ -389,6 +412,73 @@ class Plan:
                     raise PlanError(f"compile: {cell.name}, {a.shape}, went {way:.2g} and ends {off:.2g} off. {advice}")
         if after[2] != now[2]:
             raise PlanError(f"compile: the step draws other noise than before. {advice}")
+
+
+class _Same:
+    """Equal to what holds the very same object."""
+
+    __slots__ = ("it",)
+
+    def __init__(self, it):
+        self.it = it
+
+    def __eq__(self, other):
+        return other.__class__ is _Same and other.it is self.it
+
+    __hash__ = None
+
+
+def _attributes(module):
+    """What a step may read of a module: its mode, its hooks, and every attribute: plain values, and which objects.
+
+    Results that forward left there are none.
+    """
+    hooks = [_Same(hook) for hooks in (module._pre_hooks, module._forward_hooks) for hook in (hooks or {}).values()]
+    values = [(name, _frozen(value)) for name, value in vars(module).items()
+              if name not in ("training", "_pre_hooks", "_forward_hooks") and not _is_result(value)]  # fmt: skip
+    return module.training, hooks, values
+
+
+def _frozen(value):
+    if isinstance(value, _PLAIN):
+        return value.__class__, value
+    if isinstance(value, (list, tuple)):
+        return [_frozen(v) for v in value]
+    if isinstance(value, dict):
+        return [(_frozen(k), _frozen(v)) for k, v in value.items()]
+    return _Same(value)
+
+
+def _is_result(value):
+    return isinstance(value, Var) and not value.is_leaf
+
+
+def _group(optimizer, group):
+    """What of an optimizer's group is frozen: whose it is, whether numbers are 0, which a rule is told before a run."""
+    rule = rule_of(optimizer, group)
+    told = () if rule is None else RULES[rule].settings
+    return [_Same(p) for p in group["params"]], [
+        (name, bool(value) if name in told else value) for name, value in group.items() if name not in ("lr", "params")
+    ]
+
+
+def _changed(group, before, parameters):
+    """Whether a group's settings or its parameters are others."""
+    if len(group["params"]) != len(parameters) or any(a is not b for a, b in zip(group["params"], parameters)):
+        return True
+    return any(value != before.get(name) for name, value in group.items() if name != "params")
+
+
+def _typed(keywords):
+    """Keywords as a key, in which 1 is not True. SettingError for what cannot be one."""
+    try:
+        hash(key := tuple((name, keywords[name].__class__, keywords[name]) for name in sorted(keywords)))
+    except TypeError:
+        raise SettingError(
+            f"compile: keywords {', '.join(sorted(keywords))}: one of them is no plain setting. Pass arrays by "
+            "position; numbers, strings and tuples of them by keyword."
+        ) from None
+    return key
 
 
 def _largest(a):
@@ -421,16 +511,6 @@ def _numbers(step):
     for name in sorted(names & function.__globals__.keys()):
         if isinstance(function.__globals__[name], (bool, int, float, np.generic)):
             yield name, functools.partial(function.__globals__.get, name), function.__globals__[name]
-
-
-def _plain(attributes):
-    for name, value in attributes.items():
-        if name == "training":  # which may stand in the class
-            continue
-        if isinstance(value, (bool, int, float, str, type(None))):
-            yield name, value
-        elif isinstance(value, tuple) and all(isinstance(v, (bool, int, float, str, type(None))) for v in value):
-            yield name, value
 
 
 def _tensors(arrays):

@@ -33,6 +33,8 @@ from .program import Update, Value, Vjp
 from .reductions import Reductions
 from .updates import Updates, is_large_update
 
+_COUNTED = 1 << 24  # up to which float32 has every whole number
+
 __all__ = ["Item", "Lowered", "lower"]
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -145,7 +147,7 @@ class _Lowering(Products, Reductions, Moves, Layers, Updates):
         """{bool value, or a count of them: the float dtype in which C computes it}."""
         flags = {}
         for i in self.program.instructions:
-            if i.name == "sum" and i.operands[0] in flags:  # how many hold
+            if i.name == "sum" and i.operands[0] in flags and i.operands[0].size <= _COUNTED:  # how many hold
                 flags[i.result] = flags[i.operands[0]]
             if i.result.dtype != _BOOL or i.result.cell is not None:
                 continue

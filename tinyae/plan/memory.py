@@ -134,17 +134,18 @@ def arrange(lives, sharing):
     placed = []
     for root in sorted(lives, key=lambda r: (-r.nbytes, lives[r])):
         begin, end = lives[root]
-        taken = []
+        taken, shared = [], []  # where it must not be; where it may be too, but wholly or not at all
         for other in placed:
             first, last = lives[other]
-            if first <= end and begin <= last and not _may_share(root, other, lives, sharing):
-                taken.append((other.offset, other.offset + other.nbytes))
-        offset = 0
-        for start, stop in sorted(taken):
-            if start - offset >= root.nbytes:
-                break
-            offset = max(offset, -(-stop // _ALIGN) * _ALIGN)
-        root.offset = offset
+            if first <= end and begin <= last:
+                place = other.offset, other.offset + other.nbytes
+                (shared if _may_share(root, other, lives, sharing) else taken).append(place)
+        starts = {0, *(-(-stop // _ALIGN) * _ALIGN for _, stop in taken + shared), *(start for start, _ in shared)}
+        root.offset = next(
+            offset for offset in sorted(starts)
+            if all(stop <= offset or start >= offset + root.nbytes for start, stop in taken)
+            and all(start == offset or stop <= offset or start >= offset + root.nbytes for start, stop in shared)
+        )  # fmt: skip
         placed.append(root)
     return max((root.offset + root.nbytes for root in placed), default=0)
 
