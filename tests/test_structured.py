@@ -118,17 +118,22 @@ def test_it_starts_as_the_gaussian_vae():
 
 def test_the_mean_rests_or_not():
     X = digits()[0]
-    settings = {"n_components": 3, "random_state": 0, "max_iter": 1}
+    settings = {"n_components": 3, "random_state": 0, "max_iter": 1, "pretrain_iter": 5}
     first, later = (tinyae.StructuredVAE(**settings | {"max_iter": n}).fit(X) for n in (1, 3))
     np.testing.assert_array_equal(first.reconstruct(X), later.reconstruct(X))
     assert later.score(X) > first.score(X)
     assert len(first.pretraining_["loss"]) == 5
-    free, whole = (tinyae.StructuredVAE(**settings, **s).fit(X) for s in ({"freeze": False}, {"pretrain_iter": 0}))
+    free, whole = (tinyae.StructuredVAE(**settings | s).fit(X) for s in ({"freeze": False}, {"pretrain_iter": 0}))
     for model in (free, whole):
         assert not np.allclose(model.reconstruct(X), first.reconstruct(X), atol=1e-3)
     assert whole.pretraining_ == {}
     blurred = tinyae.StructuredVAE(**settings).fit(X, target=1 - X)
     assert np.mean((blurred.reconstruct(X) - (1 - X)) ** 2) < np.mean((blurred.reconstruct(X) - X) ** 2)
+
+
+def test_the_mean_is_trained_as_long_as_the_covariance():
+    model = tinyae.StructuredVAE(3, max_iter=2, random_state=0).fit(digits()[0][:100])
+    assert len(model.pretraining_["loss"]) == model.n_iter_ == 2
 
 
 def test_structured_beats_diagonal_beats_fixed():

@@ -5,7 +5,6 @@ import math
 import numpy as np
 
 from .. import nn, ops
-from ..errors import SettingError
 from .base import variant
 from .convolutional import ImageRows
 from .variational import VAE
@@ -41,8 +40,8 @@ class StructuredVAE(ImageRows, VAE):
         That of the first training, where the covariance starts; None learns it.
     sigma_min : float
         Every sigma_i is above it. At 0 pixels that never change have an infinite density.
-    pretrain_iter : int
-        Epochs for the mean alone; 0: none.
+    pretrain_iter : int or None
+        Epochs for the mean alone; None: as many as max_iter, 0: none.
     freeze : bool
         After them, encoder and mean stay as they are, and only the covariance learns.
 
@@ -56,7 +55,7 @@ class StructuredVAE(ImageRows, VAE):
     loss: str = "gaussian"
     neighbourhood: int = 1
     sigma_min: float = 0.01
-    pretrain_iter: int = 5
+    pretrain_iter: int = None
     freeze: bool = True
 
     losses = {"gaussian": "Gaussian negative log-likelihood with full covariance + KL, mean over rows, nats"}
@@ -120,12 +119,13 @@ class StructuredVAE(ImageRows, VAE):
     def prepare(self, X, target):
         """Train the mean."""
         self.pretraining_ = {}
-        if not self.pretrain_iter:
+        epochs = self.max_iter if self.pretrain_iter is None else self.pretrain_iter
+        if not epochs:
             return X, target
         shared = {name: getattr(self, name) for name in VAE.settings()}
         part = VAE(**{
-            **shared, "max_iter": self.pretrain_iter, "early_stopping": False, "random_state": self._init_rng,
-        }).fit(X, target=target)  # fmt: skip
+            **shared, "max_iter": epochs, "early_stopping": False, "random_state": self._init_rng,
+        })._fit(X, target, None, ())  # fmt: skip
         self.pretraining_ = part.history_
         self.net_.encoder, self.net_.decoder = part.net_.encoder, part.net_.decoder
         self._start(self.net_, math.exp(part.net_.log_sigma.item()))
@@ -186,9 +186,8 @@ class StructuredVAE(ImageRows, VAE):
 
     def _check_settings(self):
         super()._check_settings()
-        for setting in ("neighbourhood", "pretrain_iter"):
-            value = getattr(self, setting)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-                raise SettingError(f"{type(self).__name__}: {setting}={value!r}. Give a whole number of at least 0.")
+        self._check_count("neighbourhood", least=0)
+        if self.pretrain_iter is not None:
+            self._check_count("pretrain_iter", least=0)
         self._check_number("sigma_min", lambda value: value >= 0, "a number of at least 0")
         self._check_flag("freeze")

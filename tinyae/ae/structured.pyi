@@ -15,7 +15,7 @@ class StructuredVAE(ImageRows, VAE):
     image_shape: Sequence[int] | None = None
     neighbourhood: int = 1
     sigma_min: float = 0.01
-    pretrain_iter: int = 5
+    pretrain_iter: int | None = None
     freeze: bool = True
     pretraining_: dict[str, list[float]] = _fitted(init=False)
 
