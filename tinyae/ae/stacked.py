@@ -6,7 +6,7 @@ only pretrained, and `tinyae.Classifier` goes on from there.
 
 from .. import nn, ops, optim
 from ..engine import no_grad
-from ..errors import SettingError
+from ..errors import DivergedError, SettingError
 from .base import Autoencoder, variant
 from .convolutional import ConvolutionalAutoencoder
 from .denoising import DenoisingAutoencoder
@@ -70,7 +70,14 @@ class StackedAutoencoder(Autoencoder):
                 lr=self.lr if self.pretrain_lr is None else self.pretrain_lr,
                 **{name: getattr(self, name) for name in _PASSED_ON},
                 random_state=self._init_rng,
-            ).fit(codes)
+            )
+            try:
+                part._fit(codes, None, None, ())
+            except DivergedError as problem:
+                text = str(problem).removeprefix("train: ").replace("Lower lr", "Lower pretrain_lr")
+                told = DivergedError(f"{type(self).__name__}: while pretraining layer {number + 1}: {text}")
+                told.history, told.best = problem.history, problem.best
+                raise told from problem
             self.pretraining_.append(part.history_)
             self.take_over(part, down, up)
             codes = part.transform(codes)
