@@ -12,7 +12,7 @@ import tinyae
 from tinyae import Tensor, data, nn
 from tinyae.ae.stacked import _Machine
 from tinyae.engine import no_grad
-from tinyae.errors import SettingError
+from tinyae.errors import DivergedError, SettingError
 
 
 @functools.cache
@@ -58,6 +58,8 @@ def terms_of(model, X):
     (tinyae.LSTMAutoencoder, {"channels": 0}),
     (tinyae.LSTMAutoencoder, {"padding_value": "0"}),
     (tinyae.GRUAutoencoder, {"code_activation": "tanh"}),
+    (tinyae.VAE, {"code_activation": "tanh"}),
+    (tinyae.AnnealedVAE, {"sigma": 0.1}),
     (tinyae.StackedAutoencoder, {"pretrain_iter": -1}),
     (tinyae.StackedAutoencoder, {"pretrain_iter": 1.5}),
     (tinyae.StackedAutoencoder, {"pretrain_lr": 0}),
@@ -539,6 +541,20 @@ def test_pretraining_alone_and_what_is_kept_of_it(tmp_path):
     again = tinyae.load(model.save(tmp_path / "model.npz"))
     assert again.pretraining_ == model.pretraining_ and again.n_iter_ == 0
     np.testing.assert_array_equal(again.transform(held), model.transform(held))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_diverged_while_pretraining(number):
+    class Astray(tinyae.StackedAutoencoder):
+        def make_part(self, i, **settings):
+            return super().make_part(i, **settings | ({"optimizer": "sgd", "lr": 1e30} if i == number - 1 else {}))
+
+    model = Astray(3, hidden=(9, 5), activation="linear", output_activation="linear", pretrain_iter=2, random_state=0)
+    said = rf"^Astray: while pretraining layer {number}: the loss became \w+ in epoch 1, .* Lower pretrain_lr, or scale"
+    with pytest.raises(DivergedError, match=said) as caught:
+        model.fit(digits()[0])
+    assert caught.value.history == [] and caught.value.best.epoch == 0
+    assert len(model.pretraining_) == number - 1
 
 
 def test_pretraining_is_a_better_start():

@@ -182,6 +182,16 @@ class VAE(Autoencoder):
         super()._check_settings()
         if self.sigma is not None:
             self._check_number("sigma", lambda value: value > 0, "a positive number, or None to learn it")
+            if self.loss != "gaussian":
+                raise SettingError(
+                    f"{type(self).__name__}: sigma={self.sigma!r}, but loss={self.loss!r} has no standard deviation. "
+                    'Give None, or loss="gaussian".'
+                )
+        if self.code_activation is not None:
+            raise SettingError(
+                f"{type(self).__name__}: code_activation={self.code_activation!r}, but the code is a normal variable. "
+                "Give None."
+            )
 
 
 @variant("beta-vae", family="variational", paper="Higgins et al. 2017", aliases=("bvae",),
