@@ -536,6 +536,12 @@ def test_diverged():
     assert np.isfinite(model.transform(X)).all()
 
 
+def test_the_epoch_that_is_kept():
+    assert small(max_iter=3).fit(X).kept_epoch_ == 3
+    model = small(max_iter=500, early_stopping=True, n_iter_no_change=2, lr=0.05).fit(X)
+    assert model.kept_epoch_ == model.best_epoch_ < model.n_iter_
+
+
 def test_diverged_later():
     states = []
 
@@ -549,7 +555,7 @@ def test_diverged_later():
     with pytest.raises(DivergedError, match="epoch 4, batch 1"):
         model.fit(X, callbacks=[spoil])
     assert_same(weights(model), states[model.best_epoch_ - 1])
-    assert model.n_iter_ == 3
+    assert model.n_iter_ == 3 and model.kept_epoch_ == model.best_epoch_
     assert len(model.history_["loss"]) == 3
 
 

@@ -39,7 +39,7 @@ def told(model, **history):
     length = len(next(iter(history.values())))
     model.history_ = {"epoch": list(range(1, length + 1)), **history, "seconds": [0.1] * length}
     model.best_epoch_ = 1 + int(np.argmin(history.get("val_loss", history["loss"])))
-    model.n_iter_ = length
+    model.n_iter_ = model.kept_epoch_ = length
     return model
 
 
@@ -51,12 +51,16 @@ def curves(axes):
 
 
 def test_loss(model):
-    figure = plot.loss(told(model, loss=[3.0, 2.0, 1.5], val_loss=[2.5, 1.8, 1.9]))
+    early = told(model, loss=[3.0, 2.0, 1.5], val_loss=[2.5, 1.8, 1.9])
+    (mark,) = plot.loss(early).axes[0].texts
+    assert (mark.get_text(), mark.xy, mark.get_ha()) == ("1.9", (3, 1.9), "left"), "the last was kept"
+    early.kept_epoch_ = early.best_epoch_
+    figure = plot.loss(early)
     (axes,) = figure.axes
     assert curves(axes) == {"loss, training": [3.0, 2.0, 1.5], "loss, validation": [2.5, 1.8, 1.9]}
     assert [line.get_xdata().tolist() for line in axes.lines[:2]] == [[1, 2, 3]] * 2
     (mark,) = axes.texts
-    assert (mark.get_text(), mark.xy) == ("1.8", (2, 1.8)), "the best epoch is marked"
+    assert (mark.get_text(), mark.xy) == ("1.8", (2, 1.8)), "the epoch that was kept is marked"
     assert mark.get_va() == "top", "below the curve's minimum, for there the curve is not"
     (mark,) = plot.loss(told(model, loss=[3.0, 2.0], val_loss=[2.0, 1.0])).axes[0].texts
     assert mark.get_ha() == "left", "beside the curve's end"
@@ -80,6 +84,15 @@ def test_loss_by_terms(vae):
     assert len({line.get_color() for line in lines.values() if line.get_label()[0] != "_"}) == 3
     assert axes.get_ylabel() == "nats per row"
     assert axes.get_legend() is None and len(figure.legends) == 1, "beside the axes, where it covers no curve"
+    early = told(vae, **{name: vae.history_[name] for name in vae.history_ if name not in ("epoch", "seconds")})
+    early.kept_epoch_ = 2
+    (mark,) = plot.loss(early).axes[0].texts
+    assert mark.xy == (2, vae.history_["val_loss"][1]) and mark.get_va() == "bottom", "its terms are below it"
+
+
+def test_loss_of_no_epoch(X):
+    with pytest.raises(DataError, match="plot.loss: the model has no history"):
+        plot.loss(tinyae.StackedAutoencoder(2, hidden=(3,), pretrain_iter=1, max_iter=0).fit(X))
 
 
 def test_loss_without_validation(model):

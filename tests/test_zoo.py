@@ -160,6 +160,21 @@ def test_bytes_are_scaled_on_the_fly(name):
         np.testing.assert_array_equal(getattr(a, action)(raw), getattr(a, action)(X))
 
 
+@pytest.mark.parametrize("cls", [tinyae.Autoencoder, tinyae.StackedAutoencoder, tinyae.StructuredVAE])
+def test_bytes_that_end_far_below_255(cls):
+    X = data.load_data("digits").X[:40]
+    settings = {"pretrain_iter": 1} if hasattr(cls, "pretrain_iter") else {}
+    with pytest.warns(RuntimeWarning) as warned:
+        cls(3, max_iter=1, **settings).fit(X)
+    (warning,) = warned  # and none of a part that pretrains
+    assert str(warning.message) == (
+        f"{cls.__name__}.fit: X is uint8 with values up to 16 and is divided by 255; if 16 is white, pass X / 16."
+    )
+    assert warning.filename == __file__
+    for top in (1, 64):
+        cls(3, max_iter=1, **settings).fit(np.minimum(X, 1) * np.uint8(top))
+
+
 @pytest.mark.parametrize(
     "copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))], ids=["copy", "pickle"]
 )

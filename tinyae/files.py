@@ -19,8 +19,8 @@ __all__ = ["load", "save", "writing"]
 
 _FORMAT = 1
 _DESCRIPTION = "model.json"
-_FITTED = ("n_features_in_", "output_activation_", "unit_interval_", "bits_", "n_iter_", "best_epoch_", "history_",
-           "pretraining_")  # fmt: skip
+_FITTED = ("n_features_in_", "output_activation_", "unit_interval_", "bits_", "n_iter_", "best_epoch_", "kept_epoch_",
+           "history_", "pretraining_")  # fmt: skip
 _DESCRIPTION_LIMIT = 64 << 20  # bytes; a history of a million epochs fits
 
 

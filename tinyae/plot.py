@@ -63,8 +63,13 @@ def png(figure):
 
 
 def loss(model):
-    """Training and validation loss by epoch, and the named terms if there are several. Needs a fitted model."""
+    """Training and validation loss by epoch, the kept epoch marked, and the named terms if there are several.
+
+    Needs a fitted model; DataError if no epoch was trained.
+    """
     history = model.history_
+    if not history:
+        raise DataError("plot.loss: the model has no history: it was trained for no epoch. Fit it with max_iter > 0.")
     epochs = history["epoch"]
     figure = _figure(6, 3.75)
     axes = figure.add_subplot()
@@ -79,12 +84,13 @@ def loss(model):
             axes.plot(epochs, history[f"val_{name}"], color=colour, lw=1.8, marker=few, ms=3,
                       label=f"{name}, validation")  # fmt: skip
     if validated:
-        best = model.best_epoch_
-        value = history["val_loss"][best - 1]
-        axes.plot(best, value, "o", color="C0", ms=5)
-        # Beside the end of the curve, or below its minimum: where it is not.
-        offset, ha, va = ((6, 0), "left", "center") if best == len(epochs) else ((0, -6), "center", "top")
-        axes.annotate(f"{value:.4g}", (best, value), offset, textcoords="offset points", ha=ha, va=va, color=_GREY)
+        kept = model.kept_epoch_
+        value = history["val_loss"][kept - 1]
+        axes.plot(kept, value, "o", color="C0", ms=5)
+        # Beside the end of the curve, or below its minimum, where it is not; above it, where its terms are below.
+        below = ((0, -6), "center", "top") if len(terms) == 1 else ((0, 6), "center", "bottom")
+        offset, ha, va = ((6, 0), "left", "center") if kept == len(epochs) else below
+        axes.annotate(f"{value:.4g}", (kept, value), offset, textcoords="offset points", ha=ha, va=va, color=_GREY)
     shown = np.concatenate([values for name, values in history.items() if name not in ("epoch", "seconds")])
     if len(terms) == 1 and np.min(shown) > 0 and np.max(shown) > 10 * np.min(shown):
         _logarithmic(axes, "y")

@@ -19,6 +19,7 @@ Ring 6. Read after ``train.py``; then any other file of this folder, in any orde
 """
 
 import copy
+import warnings
 from binascii import crc32
 
 import numpy as np
@@ -125,7 +126,8 @@ class Autoencoder(Latent, Estimator):
     ----------
     net_ : Module with ``encoder`` and ``decoder``
     history_ : dict of lists, one entry per epoch
-    n_iter_, best_epoch_ : int
+    n_iter_, best_epoch_, kept_epoch_ : int
+        Epochs trained; that of the lowest loss; that whose state the model holds: the last, unless stopped early.
     n_features_in_ : int
 
     Shape: X (rows, features) -> codes (rows, n_components). uint8 data are divided by 255 on the fly, unless fit saw
@@ -263,10 +265,11 @@ class Autoencoder(Latent, Estimator):
             Each called with (model, row of the history) after every epoch; returning True ends the training.
         """
         with self._unless_refused():
+            X = self._check_table(X, "fit")
+            self._doubt_bytes(X)
             return self._fit(X, target, validation_data, [callbacks] if callable(callbacks) else callbacks or ())
 
     def _fit(self, X, target, validation_data, callbacks):
-        X = self._check_table(X, "fit")
         self.build(X.shape[1])
         self.bits_ = bool(X.dtype == np.uint8 and _extremes(X)[1] <= 1)
         X = self._as_bits(X)
@@ -301,8 +304,10 @@ class Autoencoder(Latent, Estimator):
                 watch=self._plain_settings,
             )
         except (KeyboardInterrupt, DivergedError) as interruption:
+            self.kept_epoch_ = interruption.best.epoch
             self._remember(interruption.history, interruption.best)
             raise
+        self.kept_epoch_ = best.epoch if self.early_stopping else len(history)
         self._remember(history, best)
         return self
 
@@ -484,6 +489,17 @@ class Autoencoder(Latent, Estimator):
     def _as_bits(self, X):
         """Bytes that were 0 and 1 when the model was fitted are numbers, not pixels to be divided by 255."""
         return X.view(np.int8) if self.bits_ and X.dtype == np.uint8 else X
+
+    def _doubt_bytes(self, X):
+        """Warn of bytes that end far below 255, as those of 16 or 32 greys do."""
+        top = _extremes(X)[1] if X.dtype == np.uint8 else 0
+        if 1 < top < 64:
+            warnings.warn(
+                f"{type(self).__name__}.fit: X is uint8 with values up to {top} and is divided by 255; "
+                f"if {top} is white, pass X / {top}.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
     def _check_target(self, X, target, where):
         if target is None:

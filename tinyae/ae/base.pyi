@@ -76,6 +76,7 @@ class Autoencoder(Latent, Estimator):
     history_: dict[str, list[float]] = _fitted(init=False)
     n_iter_: int = _fitted(init=False)
     best_epoch_: int = _fitted(init=False)
+    kept_epoch_: int = _fitted(init=False)
     n_features_in_: int = _fitted(init=False)
     n_components_: int = _fitted(init=False)
     noise_: Generator = _fitted(init=False)
