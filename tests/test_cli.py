@@ -207,11 +207,47 @@ def test_no_hidden_layers(tinyae_says):
 
 
 @pytest.mark.parametrize(
-    ("variant", "option", "value"), [("denoising", "noise", 0.1), ("beta-vae", "beta", 2.0), ("vae", "sigma", 0.5)]
+    ("variant", "option", "value"),
+    [("denoising", "noise", 0.1), ("beta-vae", "beta", 2.0), ("structured-vae", "sigma", 0.5)],
 )
 def test_a_variants_own_setting(variant, option, value, tinyae_says):
     assert tinyae_says("train", variant, *QUICK, f"--{option}", str(value), "--out", "o")[0] == 0
     assert json.loads(Path("o/summary.json").read_text())["settings"][option] == value
+
+
+@pytest.mark.parametrize(("rows", "epochs"), [(23 * 64, 200), (100 * 64, 46), (1000 * 64, 20)])
+def test_small_data_get_more_epochs(rows, epochs):
+    settings = {"max_iter": None, "batch_size": 64}
+    assert cli._fill_in(settings, ae.ZOO["vanilla"], rows, None)["max_iter"] == epochs
+    assert cli._fill_in(settings | {"max_iter": 3}, ae.ZOO["vanilla"], rows, None)["max_iter"] == 3
+
+
+def test_what_the_data_decide(tinyae_says):
+    assert tinyae_says("train", "gru", "--epochs", "1", "--batch", "500")[0] == 0
+    assert tinyae.load("runs/gru/model.npz").channels == 8, "a row of the image is a step"
+    assert tinyae_says("train", "gru", "--epochs", "1", "--batch", "500", "--channels", "4")[0] == 0
+    assert tinyae.load("runs/gru/model.npz").channels == 4
+    np.save("table.npy", table())
+    assert tinyae_says("train", "gru", "--epochs", "1", "--data", "table.npy")[0] == 0
+    assert tinyae.load("runs/gru/model.npz").channels == 1
+    assert tinyae_says("train", "vanilla", "--data", "table.npy", "--batch", "3")[0] == 0
+    assert tinyae.load("runs/vanilla/model.npz").n_iter_ == 575, "4,600 steps of 8 batches an epoch"
+
+
+def test_pretraining_alone(tinyae_says):
+    Path("o").mkdir()
+    tinyae_says("train", "vanilla", *QUICK, "--out", "o")
+    code, out, _ = tinyae_says("train", "sdae", "--epochs", "0", "--hidden", "9", "--pretrain-iter", "1", "--out", "o")
+    assert code == 0
+    assert {path.name for path in Path("o").iterdir()} == ALWAYS - {"loss.png"}
+    assert "trained   0 epochs in" in out
+    summary = json.loads(Path("o/summary.json").read_text())
+    digits = tinyae.load_data("digits").split()
+    model = tinyae.load("o/model.npz")
+    assert (summary["epochs"], summary["epoch_kept"]) == (0, 0)
+    assert summary["val_loss"] == -model.score(tinyae.data.as_float(digits.X_test, 16))
+    assert summary["loss"] == -model.score(tinyae.data.as_float(digits.X, 16))
+    assert Path("o/history.csv").read_text() == "epoch,loss,val_loss,seconds\n"
 
 
 def test_an_alias_is_its_variant(tinyae_says):
@@ -873,7 +909,8 @@ def mirror(tmp_path, monkeypatch):
               "t10k-images-idx3-ubyte.gz": (10, 5, 5), "t10k-labels-idx1-ubyte.gz": (10,)}  # fmt: skip
     files, rng = {}, np.random.default_rng(0)
     for name, shape in shapes.items():
-        packed = gzip.compress(idx(shape, rng.integers(0, 10, shape, dtype=np.uint8).tobytes()))
+        values = rng.integers(0, 10 if len(shape) == 1 else 256, shape, dtype=np.uint8)
+        packed = gzip.compress(idx(shape, values.tobytes()))
         (web / name).write_bytes(packed)
         files[name] = (len(packed), hashlib.sha256(packed).hexdigest())
     monkeypatch.setitem(SOURCES, "mnist", Source(files, ("http://127.0.0.1:9/",), (), "CC BY-SA 3.0", ""))
@@ -991,8 +1028,9 @@ def test_the_help_of_a_variant(tinyae_says):
         assert f"  {flag} N" in out and name not in out
     assert "bernoulli or gaussian (default: bernoulli)" in text
     assert "--lr X step size (default: the optimizer's own)" in text
+    assert "(default: 20, or as many as make 4,600 steps if that is more)" in text
     assert "(default: runs/beta-vae)" in text and "(default: digits)" in text
-    assert "\nexample:\n  tinyae train beta-vae --seed 1 --out runs/beta-vae-1\n" in out
+    assert "\nexample:\n  tinyae train beta-vae --seed 1 --out runs/seed-1\n" in out
     assert (
         "\n  tinyae train vae --data mnist --code 2 --hidden 256 --epochs 10 --out runs/map\n"
         in tinyae_says("--help")[1]
@@ -1007,7 +1045,8 @@ def test_every_setting_has_an_option_with_a_text(tinyae_says):
             if setting in ("encoder", "decoder", "verbose", "validation_fraction"):
                 assert f"--{setting}" not in out
             else:
-                assert cli._flag(setting) in out
+                hidden = setting == "code_activation" and cls.family in ("variational", "recurrent")
+                assert (cli._flag(setting) in out) != hidden, "what is always refused is not offered"
                 assert setting == "loss" or setting in cli._HELP, "a new setting wants a line in _HELP"
 
 

@@ -27,6 +27,7 @@ from .errors import DataError, DivergedError, MissingExtraError, SettingError, T
 __all__ = ["main"]
 
 _RENAMED = {"n_components": "code", "max_iter": "epochs", "batch_size": "batch", "random_state": "seed"}
+_STEPS = 4600  # that small data are trained for at least: the digits for 200 epochs, where 20 would leave a blur
 _NOT_ON_THE_LINE = ("encoder", "decoder", "verbose", "validation_fraction")  # something is always held out here
 _HELP = {
     "n_components": "length of the code", "hidden": "widths of the hidden layers, as 128,64; \"\" for none",
@@ -40,11 +41,13 @@ _HELP = {
     "init": "initialiser of the weights", "noise": "standard deviation or share of the noise on the input",
     "compile": "train by a plan: the same numbers to rounding, sooner",
     "corruption": "gaussian, masking or salt_and_pepper", "fresh": "draw noise anew at every step",
-    "beta": "weight of the KL term", "sigma": "standard deviation of the Gaussian likelihood (default: learned)",
+    "beta": "weight of the KL term", "sigma": "standard deviation of loss gaussian's likelihood (default: learned)",
     "image_shape": "height,width or channels,height,width (default: as square as can be)",
     "kernel_size": "of the convolutions, odd", "down": "pool or stride", "cell": "lstm or gru",
-    "channels": "values per step", "padding_value": "of steps after a sequence's end (default: there are none)",
-    "pretrain_iter": "epochs of pretraining for every layer", "pretrain_lr": "its step size (default: --lr)",
+    "channels": "values per step (default: an image's width; else 1)",
+    "padding_value": "of steps after a sequence's end (default: there are none)",
+    "pretrain_iter": "epochs of pretraining, of each part (default: as --epochs)",
+    "pretrain_lr": "its step size (default: --lr)",
     "pretrain_decay": "weight of its squared weights",
     "schedule": "of the KL term's weight: linear, cyclical or constant", "warmup": "epochs in which it rises",
     "free_bits": "nats per component that cost nothing",
@@ -145,7 +148,8 @@ def _parser():
         summary = cls.__doc__.splitlines()[0]
         variant = variants.add_parser(
             name, aliases=list(cls.aliases), help=summary.partition(":")[0].rstrip("."), description=summary,
-            epilog=f"example:\n  tinyae train {name} --seed 1 --out runs/{name}-1",
+            usage="%(prog)s [options]",  # of which there are too many for a line
+            epilog=f"example:\n  tinyae train {name} --seed 1 --out runs/seed-1",
         )  # fmt: skip
         _add_settings(variant, name, cls)
         variant.set_defaults(run=_train, variant=name)
@@ -197,6 +201,10 @@ def _add_settings(parser, name, cls):
             text = " or ".join(cls.losses)
         if setting == "random_state":
             value = 0
+        if setting == "max_iter":  # this and the next are for `_fill_in`, which knows the data
+            value, none = None, f"{value}, or as many as make {_STEPS:,} steps if that is more"
+        if setting == "channels":
+            value = None
         shown = ",".join(map(str, value)) if isinstance(value, tuple) else "no" if value is False else value
         if value is None and none:
             shown = none.rstrip(")")
@@ -208,6 +216,9 @@ def _add_settings(parser, name, cls):
             options["type"] = _widths if kind is tuple else _width if setting == "n_components" else kind
             options["metavar"] = {int: "N", float: "X", tuple: "N,N"}.get(kind, "NAME")
         action = (training if setting in _TRAINING else model).add_argument(_flag(setting), **options)
+        if setting == "code_activation" and cls.family in ("variational", "recurrent"):  # there is nothing to choose
+            action.help = argparse.SUPPRESS
+            continue
         # Now, because up to 3.12 a BooleanOptionalAction adds its default once more.
         action.help = text.replace("%", "%%")
 
@@ -239,7 +250,7 @@ def _train(arguments):
     data = load_data(arguments.data).split()
     X, X_test = (_as_fit_wants(part, data.scale) for part in (data.X, data.X_test))
     nothing_held_out = data.X_test is data.X
-    model = cls(**settings, verbose=True)
+    model = cls(**_fill_in(settings, cls, len(X), data.image_shape), verbose=True)
     backend = kernels.info()
     held = "nothing held out" if nothing_held_out else f"{len(X_test):,} held out"
     print(f"{arguments.variant} on {data.name}: {len(X):,} rows of {X.shape[1]} features, {held}; code "
@@ -256,8 +267,11 @@ def _train(arguments):
     except SettingError as problem:
         raise SettingError(f"train {arguments.variant}: {_as_typed(str(problem), cls)}") from problem
     seconds = time.perf_counter() - started
-    kept = model.best_epoch_ if interrupted or model.early_stopping else model.n_iter_
-    val_loss = model.history_["val_loss"][kept - 1]
+    kept = model.kept_epoch_
+    if kept:
+        loss, val_loss = (model.history_[name][kept - 1] for name in ("loss", "val_loss"))
+    else:  # nothing but pretraining
+        loss, val_loss = -model.score(X), -model.score(X_test)
     if not np.isfinite(val_loss):
         raise DivergedError(f"train: the validation loss became {val_loss}. Lower --lr, or scale the data.")
     summary = {
@@ -265,7 +279,7 @@ def _train(arguments):
         "data": {"name": data.name, "source": data.source, "rows": len(X), "features": X.shape[1],
                  "held_out": 0 if nothing_held_out else len(X_test), "scale": data.scale},
         "loss_definition": cls.losses[model.loss], "val_loss": val_loss,
-        "loss": model.history_["loss"][kept - 1], "seconds": seconds, "epochs": model.n_iter_, "epoch_kept": kept,
+        "loss": loss, "seconds": seconds, "epochs": model.n_iter_, "epoch_kept": kept,
         "best_epoch": model.best_epoch_, "interrupted": interrupted, "parameters": _count(model),
         "versions": _versions(), "backend": backend["backend"], "isa": backend["isa"],
     }  # fmt: skip
@@ -278,7 +292,7 @@ def _train(arguments):
     if arguments.variant == "onehot" and data.name == "onehot":
         _print_corners(model, X)
     print(f"val_loss  {summary['val_loss']:.4g}   {summary['loss_definition']}, {what}")
-    print(f"trained   {model.n_iter_:,} epoch{'s' if model.n_iter_ > 1 else ''} in {seconds:.1f} s" + (
+    print(f"trained   {model.n_iter_:,} epoch{'s' if model.n_iter_ != 1 else ''} in {seconds:.1f} s" + (
         f", interrupted: epoch {kept}, the best so far, was kept" if interrupted else ""))  # fmt: skip
     print(f"wrote     {os.path.join(arguments.out, '')}: {', '.join(written)}")
     if left_out:
@@ -286,6 +300,17 @@ def _train(arguments):
     path = os.path.join(arguments.out, "model.npz")
     print(f"next      tinyae zoo, for other variants; in Python: tinyae.load({path!r})")
     return 130 if interrupted else 0
+
+
+def _fill_in(settings, cls, rows, image_shape):
+    """The settings, with those that were left to the data."""
+    filled = dict(settings)
+    if settings["max_iter"] is None:
+        steps = -(-rows // max(1, settings["batch_size"]))
+        filled["max_iter"] = max(cls.settings()["max_iter"], -(-_STEPS // steps))
+    if settings.get("channels", 0) is None:
+        filled["channels"] = cls.settings()["channels"] if image_shape is None else image_shape[-1]
+    return filled
 
 
 def _check_out(out):
@@ -328,7 +353,7 @@ def _write_run(out, model, data, summary):
             with contextlib.suppress(FileNotFoundError):
                 os.remove(os.path.join(out, name))
     model.save(os.path.join(out, "model.npz"))
-    columns = model.history_
+    columns = model.history_ or dict.fromkeys(("epoch", "loss", "val_loss", "seconds"), ())
     rows = [",".join(columns), *(",".join(map(repr, row)) for row in zip(*columns.values()))]
     texts = {"history.csv": "\n".join(rows) + "\n", "summary.json": json.dumps(summary, indent=2) + "\n"}
     for name, text in texts.items():
@@ -351,7 +376,8 @@ def _pictures(model, data):
     shown = as_float(data.X_test[:12], data.scale, model.dtype)
     seen = model.corrupt(shown)  # by the encoder while training
     noisy = None if seen is shown else np.asarray(seen)
-    yield "loss.png", lambda: plot.loss(model)
+    if model.history_:
+        yield "loss.png", lambda: plot.loss(model)
     yield "reconstructions.png", lambda: plot.reconstructions(model, shown, data.image_shape, noisy)
     if hasattr(model, "sample") and data.image_shape is not None:
         yield "samples.png", lambda: plot.samples(model, data.image_shape)
