@@ -434,12 +434,39 @@ def test_a_hostile_header(saved, head):
     (lambda d: d["fitted"].update(noise=["a", "b"]), None),
     (lambda d: d["fitted"].update(output_activation_="nonsense"), "activation='nonsense'"),
     (lambda d: d["fitted"].update(output_activation_=["relu"]), "activation="),
+    (lambda d: d["fitted"].update(output_activation_=None), "output_activation_=None is not what its settings"),
+    (lambda d: d["fitted"].update(output_activation_="linear"), "output_activation_='linear' is not"),
     (lambda d: d["fitted"].update(history_=[1, 2]), None),
     (lambda d: d["fitted"].update(history_={"loss": ["<script>"]}), "no number"),
     (lambda d: d["fitted"].update(history_={"loss": 3}), None),
 ])  # fmt: skip
 def test_a_hostile_description(saved, change, match):
     refused(describe(saved, change), match)
+
+
+@pytest.mark.parametrize(("cls", "settings"), [
+    (tinyae.StructuredVAE, {"neighbourhood": 10**7}),
+    (tinyae.ConvolutionalAutoencoder, {"n_components": 10**7}),
+    (tinyae.ConvolutionalAutoencoder, {"n_components": 10**5, "hidden": []}),
+    (tinyae.StackedConvolutionalAutoencoder, {"n_components": 10**7}),
+])  # fmt: skip
+def test_a_hostile_image_model(tmp_path, cls, settings):
+    """Refused before a list, or a layer, of that size is made."""
+    saved = cls(2, image_shape=(2, 3), hidden=(1,)).build(6).save(tmp_path / "m")
+    assert tinyae.load(saved).n_features_in_ == 6
+    refused(describe(saved, lambda d: d["settings"].update(settings)), "more weights than the file has")
+
+
+def test_many_features_of_a_convolutional_model(tmp_path):
+    saved = tinyae.ConvolutionalAutoencoder(2, hidden=(1,)).build(6).save(tmp_path / "m")
+    refused(describe(saved, lambda d: d["fitted"].update(n_features_in_=10**10)), "more weights than the file has")
+
+
+def test_an_output_without_activation_survives(tmp_path):
+    for settings in ({"output_activation": None}, {"output_activation": "tanh"}, {"decoder": nn.Linear(2, 6)}):
+        model = tinyae.Autoencoder(2, max_iter=1, **settings).fit(X)
+        own = {k: v for k, v in settings.items() if k == "decoder"}
+        assert tinyae.load(model.save(tmp_path / "m"), **own).output_activation_ == model.output_activation_
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def random_model(shape, neighbourhood):
     return model, rng.random((4, n))
 
 
-SHAPES = [((5, 6), 1), ((2, 6, 5), 2), ((3, 3), 0), ((1, 7), 1), ((7, 1), 2), ((2, 2), 3)]
+SHAPES = [((5, 6), 1), ((2, 6, 5), 2), ((3, 3), 0), ((1, 7), 1), ((7, 1), 2), ((2, 4), 3), ((1, 1), 1)]
 
 
 @pytest.mark.parametrize(("shape", "neighbourhood"), SHAPES)
@@ -183,6 +183,8 @@ def test_the_convolutional_vae_is_both():
 @pytest.mark.parametrize(("cls", "settings"), [
     (tinyae.StructuredVAE, {"neighbourhood": -1}),
     (tinyae.StructuredVAE, {"neighbourhood": True}),
+    (tinyae.StructuredVAE, {"neighbourhood": 8}),
+    (tinyae.StructuredVAE, {"neighbourhood": 10**6}),
     (tinyae.StructuredVAE, {"pretrain_iter": 1.5}),
     (tinyae.StructuredVAE, {"sigma_min": -0.1}),
     (tinyae.StructuredVAE, {"freeze": 1}),

@@ -120,7 +120,12 @@ def _plain(value):
 
 def _restore(model, fitted):
     """The fitted attributes, each by name: a file cannot set others."""
-    activation(fitted["output_activation_"])  # raises if there is no such
+    output, choices = fitted["output_activation_"], [model.output_activation_]  # of data in [0, 1], as built
+    activation(output)  # raises if there is no such
+    if model.loss in model._unbounded_losses():
+        choices.append(model._resolve_output(False))
+    if output not in choices:
+        raise ValueError(f"output_activation_={output!r} is not what its settings lead to")
     before = fitted.get("pretraining_", [])  # of one net, or of one after another
     histories = [fitted.get("history_", {}), *(before if isinstance(before, list) else [before])]
     if any(type(value) not in (int, float) for history in histories for column in history.values() for value in column):

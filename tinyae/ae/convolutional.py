@@ -129,9 +129,15 @@ class ConvolutionalAutoencoder(ImageRows, Autoencoder):
         return nn.Sequential(*layers, nn.Flatten())
 
     def least_size(self, n_features):
-        """The convolutions' weights, at least."""
-        channels = self._hidden()
-        return sum(a * b for a, b in zip(channels, channels[1:])) * self.kernel_size**2, max(channels, default=0)
+        """The convolutions' weights and those of one dense layer, at least."""
+        channels, pixels = self._hidden(), n_features
+        least = sum(a * b for a, b in zip(channels, channels[1:])) * self.kernel_size**2
+        if self.n_components is not None:
+            if channels:  # no less than a quarter of the pixels is left each time
+                first = self.image_shape[0] if self.image_shape is not None and len(self.image_shape) == 3 else 1
+                pixels = channels[-1] * -(-n_features // (int(first) * 4 ** len(channels)))
+            least += pixels * int(self.n_components)
+        return least, max(channels, default=0)
 
     def _starts(self):
         return {"init": self.init, "generator": self._init_rng, "dtype": self.dtype}

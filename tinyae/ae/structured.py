@@ -33,7 +33,8 @@ class StructuredVAE(ImageRows, VAE):
     Parameters (besides those of `VAE`)
     ----------
     neighbourhood : int
-        How many rows and columns away a neighbour may be; 0 leaves a variance for every pixel, and no covariance.
+        How many rows and columns away a neighbour may be, less than the image is long; 0 leaves a variance for every
+        pixel, and no covariance.
     image_shape : tuple of int or None
         As of `ConvolutionalAutoencoder`. Channels are independent of each other.
     sigma : float or None
@@ -78,6 +79,16 @@ class StructuredVAE(ImageRows, VAE):
         volume = ops.sum(ops.log(sigma), axis=1) + 0.5 * self.n_features_in_ * math.log(2.0 * math.pi)
         return {"nll": 0.5 * ops.sum(ops.square(fresh / sigma), axis=1) + volume}
 
+    def image(self):
+        """As `ConvolutionalAutoencoder`; SettingError also where the neighbourhood is as large as that, or larger."""
+        shape = super().image()
+        if self.neighbourhood >= max(2, *shape[1:]):  # 1, the default, fits any
+            raise SettingError(
+                f"{type(self).__name__}: neighbourhood={self.neighbourhood!r} of images of {shape[1]} by {shape[2]} "
+                f"pixels. Give at most {max(2, *shape[1:]) - 1}."
+            )
+        return shape
+
     def _offsets(self):
         """(rows down, columns to the right) of every later neighbour."""
         r = int(self.neighbourhood)
@@ -101,9 +112,9 @@ class StructuredVAE(ImageRows, VAE):
 
     def make_net(self):
         """Encoder, decoder, and ``factor``, a second decoder; it starts without covariances."""
+        self.image()  # refuses one of another size
         net = super(VAE, self).make_net()
         n = self.n_features_in_
-        self.image()  # refuses one of another size
         widths = (self.n_components_, *self._hidden()[::-1], n * (1 + len(self._offsets())))
         net.factor = self._dense(widths, "linear")
         net.factor[-1].weight.data = np.zeros_like(net.factor[-1].weight.data)
@@ -180,9 +191,10 @@ class StructuredVAE(ImageRows, VAE):
         return means + e[:, :, :height, r : r + width].reshape(rows, -1)
 
     def least_size(self, n_features):
-        """As of `VAE`, or the factor's last layer."""
-        least, widest = super().least_size(n_features)
-        return least, max(widest, n_features * (1 + len(self._offsets())))
+        """As of `VAE`, and the factor's last layer."""
+        (least, widest), r = super().least_size(n_features), int(self.neighbourhood)
+        n_in = int((*self.hidden, self.n_components)[0])
+        return least + n_in * n_features * (1 + 2 * r * (r + 1)), widest
 
     def _check_settings(self):
         super()._check_settings()
