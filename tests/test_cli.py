@@ -573,7 +573,7 @@ WRONG = {
     "--seed -1": "--seed -1.",
     "--seed half": "invalid int value: 'half'",
     "--loss hinge": "--loss 'hinge'. Choose from: mse, bce.",
-    "--optimizer addam": "--optimizer 'addam'. Give one of adadelta, adagrad, adam",
+    "--optimizer addam": "--optimizer 'addam'. Choose from: adadelta, adagrad, adam",
     "--activation rleu": "--activation 'rleu'.",
     "--code-activation rleu": "--code-activation 'rleu'.",
     "--output-activation rleu": "--output-activation 'rleu'.",
@@ -993,6 +993,7 @@ def test_where_a_claim_is_written(tinyae_says):
     (("pca", "--data", "onehot"), "show: onehot has no images with labels. Give digits, mnist or fashion-mnist."),
     (("pca", "--data", "mnist"), "load_data('mnist'): not in "),
     (("pca", "--out", "."), "show: --out . is a folder. Give a file."),
+    (("pca", "--out", "x.txt"), "show: --out x.txt: the picture is a PNG. Give a name that ends in .png."),
     (("pca", "--out", "nowhere/x.png"), "show: --out nowhere/x.png: No such file or directory. Give another file."),
 ])  # fmt: skip
 def test_what_show_refuses(words, text, tinyae_says):

@@ -8,7 +8,7 @@ import pytest
 
 import tinyae
 from tinyae import AnomalyDetector, Autoencoder, data
-from tinyae.errors import NotFittedError, SettingError
+from tinyae.errors import NotFittedError, SettingError, ShapeError
 from tinyae.metrics import roc_auc
 
 X = np.random.default_rng(0).random((200, 6))
@@ -37,6 +37,21 @@ def test_calibration_by_rows_that_the_model_has_not_seen():
     assert np.mean(detector.predict(more) == -1) < 0.2
     for name, value in detector.model_.net_.state_dict().items():
         np.testing.assert_array_equal(value, weights[name])
+
+
+def test_calibration_of_a_model_that_is_fitted():
+    model = Autoencoder(2, **SMALL).fit(X)
+    detector = AnomalyDetector(model)
+    with pytest.raises(ShapeError):
+        detector.calibrate(X[:, :3])
+    assert not hasattr(detector, "model_"), "what is refused changes nothing"
+    assert detector.calibrate(X) is detector and detector.n_features_in_ == 6 and detector.model_ is not model
+    scores = model.score_samples(X)
+    model.fit(X[:50])
+    np.testing.assert_array_equal(detector.score_samples(X), scores)
+    assert np.sum(detector.predict(X) == -1) == 20
+    with pytest.raises(SettingError, match="contamination=2"):
+        AnomalyDetector(model, contamination=2).calibrate(X)
 
 
 def test_the_model_given_is_not_touched():

@@ -163,6 +163,7 @@ def test_bad_settings_are_refused_by_fit(cls, name, values):
         with pytest.raises(SettingError, match=rf"\b{name}\b") as caught:
             model.fit(X)
         assert isinstance(caught.value, ValueError)
+        assert str(caught.value).startswith(f"{cls.__name__}: ") or name in ("lr", "random_state", "init")
         assert "\n" not in str(caught.value)
         assert caught.value.__cause__ is None
         assert not hasattr(model, "history_")

@@ -121,10 +121,10 @@ def test_a_failing_save_leaves_the_old_model(saved, monkeypatch):
 
 def test_places_that_cannot_be_written(tmp_path):
     model = tinyae.Autoencoder(2).build(6)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="missing'$"):
         model.save(tmp_path / "missing" / "model.npz")
     (tmp_path / "file").write_text("")
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(NotADirectoryError, match="file'$"):
         model.save(tmp_path / "file" / "model.npz")
     with pytest.raises(OSError, match="."):
         model.save(tmp_path)

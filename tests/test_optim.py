@@ -372,7 +372,7 @@ def test_load_state_dict_refuses_what_does_not_fit_and_changes_nothing():
 
 def test_optimizer_by_name():
     p = [Tensor([1.0], requires_grad=True)]
-    for name, rule in optim.rules._OPTIMIZERS.items():
+    for name, rule in optim.rules.OPTIMIZERS.items():
         made = optim.optimizer(name, p)
         assert type(made) is rule and made.lr == rule(p).lr
         assert optim.optimizer(name, p, 0.5).lr == 0.5

@@ -424,6 +424,8 @@ def _show(arguments):
     out = arguments.out or f"{arguments.name}.png"
     if os.path.isdir(out):
         raise DataError(f"show: --out {out} is a folder. Give a file.")
+    if not out.lower().endswith(".png"):
+        raise SettingError(f"show: --out {out}: the picture is a PNG. Give a name that ends in .png.")
     try:
         with files.writing(out) as file:  # opened before the training: what cannot be written costs none
             figure, line = claims.show(arguments.name, arguments.data, arguments.seed, arguments.epochs)

@@ -8,6 +8,8 @@ Any variant will do: what counts is its ``score_samples``, minus the loss of eve
 Ring 7. Must not know one variant from another.
 """
 
+import copy
+
 import numpy as np
 
 from .ae import Autoencoder
@@ -25,7 +27,8 @@ class AnomalyDetector(Estimator):
     Parameters
     ----------
     model : Autoencoder or None
-        Any variant, with its settings; a copy is fitted, ``model_``. None: `Autoencoder` with its own.
+        Any variant, with its settings. ``fit`` trains a new one of the same settings, ``model_``, and leaves this one
+        alone; ``calibrate`` of a detector that was not fitted takes it as it is, if it is fitted. None: `Autoencoder`.
     contamination : float
         Which share of the rows of ``fit`` shall be called anomalous, from 0 to 0.5. 0: none of them.
 
@@ -42,11 +45,11 @@ class AnomalyDetector(Estimator):
     contamination: float = 0.1
 
     def fit(self, X, y=None, **fit_params):
-        """Train a copy of the model on X, normal rows for the most part, and set the threshold by them; returns self.
+        """Train a model of ``model``'s settings on X, mostly normal rows, and set the threshold by them; returns self.
 
         fit_params go to the model's ``fit``. Shape: X (rows, features); y is ignored.
         """
-        self._check_number("contamination", lambda value: 0 <= value <= 0.5, "a share from 0 to 0.5")
+        self._check_contamination()
         model = Autoencoder() if self.model is None else self.model
         if not isinstance(model, Autoencoder):
             raise SettingError(f"{type(self).__name__}: model is a {type(model).__name__}. Give an autoencoder.")
@@ -55,8 +58,15 @@ class AnomalyDetector(Estimator):
         return self.calibrate(X)
 
     def calibrate(self, X):
-        """Set the threshold by these normal rows, which are better not those of ``fit``; returns self."""
-        self.offset_ = float(np.quantile(self.score_samples(X).astype(np.float64), self.contamination))
+        """Set the threshold by these normal rows, which are better not those of ``fit``; returns self.
+
+        Without ``fit`` before, ``model`` must be fitted; ``model_`` is then a copy of it.
+        """
+        self._check_contamination()
+        with self._unless_refused():
+            if not hasattr(self, "model_") and isinstance(self.model, Autoencoder) and hasattr(self.model, "net_"):
+                self.model_, self.n_features_in_ = copy.deepcopy(self.model), self.model.n_features_in_
+            self.offset_ = float(np.quantile(self.score_samples(X).astype(np.float64), self.contamination))
         return self
 
     def score_samples(self, X):
@@ -100,6 +110,9 @@ class AnomalyDetector(Estimator):
             estimator_type="outlier_detector", target_tags=TargetTags(required=False), input_tags=InputTags(),
             non_deterministic=False,
         )  # fmt: skip
+
+    def _check_contamination(self):
+        self._check_number("contamination", lambda value: 0 <= value <= 0.5, "a share from 0 to 0.5")
 
     def _check_fitted(self, action):
         if not hasattr(self, "model_"):

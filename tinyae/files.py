@@ -28,11 +28,18 @@ _DESCRIPTION_LIMIT = 64 << 20  # bytes; a history of a million epochs fits
 def writing(path, mode="wb", **kwargs):
     """``with writing(path) as file``: path appears, whole, when the block ends without an error;
     else nothing changes.
+
+    Raises OSError, of the folder if nothing can be made in it.
     """
     path = os.fspath(path)
     partial = f"{path}.{os.getpid()}.part"
     try:
-        with open(partial, mode, **kwargs) as file:
+        file = open(partial, mode, **kwargs)
+    except OSError as problem:
+        problem.filename = os.path.dirname(path) or os.curdir  # the passing name would tell nobody anything
+        raise
+    try:
+        with file:
             yield file
         os.replace(partial, path)
     except BaseException:

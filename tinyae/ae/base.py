@@ -31,6 +31,7 @@ from ..errors import DivergedError, SettingError, ShapeError
 from ..estimator import Estimator
 from ..formats import CHUNK
 from ..ops.random import Generator
+from ..optim.rules import OPTIMIZERS
 from ..tensor import Tensor
 from ..train import Progress, mean_terms, train
 from .latent import Latent, numpy_generator
@@ -453,6 +454,8 @@ class Autoencoder(Latent, Estimator):
             raise SettingError(f"{name}: dtype={self.dtype!r}. Choose float32 or float64.")
         self._check_number("decay", lambda value: value >= 0, "a number of at least 0")
         self._check_flag("early_stopping")
+        if not callable(self.optimizer):
+            self._check_choice("optimizer", tuple(OPTIMIZERS))
         self._check_flag("compile")
         self._check_number("validation_fraction", lambda value: 0 < value < 1, "a number between 0 and 1")
         for setting in ("activation", "code_activation", "output_activation"):

@@ -17,6 +17,7 @@ from ..engine import no_grad
 from ..errors import DataError, SettingError, ShapeError
 from ..estimator import Estimator
 from ..ops.random import Generator
+from ..optim.rules import OPTIMIZERS
 from ..tensor import Tensor
 from ..train import Progress, mean_terms, train
 from .base import _ROWS, Autoencoder, Net, _extremes, _plain
@@ -279,6 +280,8 @@ class Classifier(Estimator):
         for name in ("freeze", "warm_start", "early_stopping", "compile"):
             self._check_flag(name)
         self._check_choice("dtype", ("float32", "float64"))
+        if not callable(self.optimizer):
+            self._check_choice("optimizer", tuple(OPTIMIZERS))
         self._check_number("validation_fraction", lambda value: 0 < value < 1, "a number between 0 and 1")
         self._check_number("decay", lambda value: value >= 0, "a number of at least 0")
 

@@ -346,8 +346,8 @@ class Adadelta(Optimizer):
         p -= d
 
 
-_OPTIMIZERS = {"adadelta": Adadelta, "adagrad": Adagrad, "adam": Adam, "adamw": AdamW, "lbfgs": LBFGS, "momentum": SGD,
-               "nesterov": SGD, "rmsprop": RMSprop, "sgd": SGD}  # fmt: skip
+OPTIMIZERS = {"adadelta": Adadelta, "adagrad": Adagrad, "adam": Adam, "adamw": AdamW, "lbfgs": LBFGS, "momentum": SGD,
+              "nesterov": SGD, "rmsprop": RMSprop, "sgd": SGD}  # fmt: skip
 _PRESETS = {"momentum": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, "nesterov": True},
             "lbfgs": {"line_search_fn": "strong_wolfe", "tolerance_grad": 0.0, "tolerance_change": 0.0}}  # fmt: skip
 
@@ -368,9 +368,9 @@ def optimizer(name, parameters, lr=None, **settings):
 
     Raises SettingError for an unknown name or setting.
     """
-    rule = _OPTIMIZERS.get(name) if isinstance(name, str) else None
+    rule = OPTIMIZERS.get(name) if isinstance(name, str) else None
     if rule is None:
-        raise SettingError(f"optimizer={name!r}. Give one of {', '.join(_OPTIMIZERS)}.")
+        raise SettingError(f"optimizer={name!r}. Give one of {', '.join(OPTIMIZERS)}.")
     unknown = [s for s in settings if s not in _settings(rule)]
     if unknown:
         raise SettingError(f"{name}: no setting {', '.join(unknown)}. It has lr, {', '.join(_settings(rule))}.")
