@@ -2,7 +2,9 @@
 
 The step's arguments become Tensors, and the engine tells the `Recorder` of every op (`mode.capture`). It knows an
 array by identity: a result, an argument, a declared constant, or a leaf tensor that was there before, which is state
-and read anew at every run. Anything else would be frozen into the plan without a word, so it is refused, with the line.
+and read anew at every run. Any other array would be frozen into the plan without a word, so it is refused, with the
+line. A Python number is read at the capture and written into the plan: compile.py makes another plan when one of a
+module, an optimizer, a keyword or the step's own closure and globals changes; others should be arguments, or watched.
 
 Ring 4. Must not know how a program is run.
 """

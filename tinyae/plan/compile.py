@@ -69,7 +69,8 @@ def compile(step=None, /, *, precision="highest", backend=None, after=0, fallbac
     -------
     Compiled
         Called like step. ``explain()`` shows what it does, ``profile()`` where the time goes. After a run by plan the
-        parameters' ``grad`` is None: the gradients were never outside.
+        parameters' ``grad`` is None: the gradients were never outside. What the step does beside computing, such as
+        ``print``, happens until its plan has agreed with it, at the second call, and not in later ones.
 
     Raises PlanError, with the line of the step, for what a plan could not repeat.
     """
