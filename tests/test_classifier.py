@@ -181,6 +181,9 @@ def test_bad_input():
         (Y[:5], ShapeError, r"y has shape \(5,\), X has 12 row"),
         (np.full(12, np.nan), DataError, "y holds NaN"),
         (np.linspace(0, 1, 12), DataError, "Unknown label type: continuous"),
+        (["a", 1, None] * 4, DataError, "y holds NaN or None"),
+        (np.array(["a", np.nan, "b"] * 4, object), DataError, "y holds NaN or None"),
+        (np.array(["a", 1, "b"] * 4, object), DataError, "y has labels without an order: .*Give one kind"),
     ]:
         with pytest.raises(error, match=text):
             model.fit(X, y)
@@ -190,6 +193,8 @@ def test_bad_input():
         model.predict(X[:, :2])
     with pytest.raises(DataError, match="has classes that y has not"):
         model.fit(X, Y, validation_data=(X, Y + 1))
+    with pytest.raises(DataError, match="has classes that y has not"):
+        model.fit(X, Y, validation_data=(X, np.array(["a"] * 12, object)))
     with pytest.raises(ShapeError, match="is no pair"):
         model.fit(X, Y, validation_data=X)
     with pytest.raises(DataError, match="warm_start with classes"):

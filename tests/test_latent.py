@@ -7,7 +7,7 @@ import pytest
 
 import tinyae
 from tinyae import data
-from tinyae.errors import SettingError, ShapeError
+from tinyae.errors import DataError, DtypeError, SettingError, ShapeError
 
 
 @functools.cache
@@ -147,12 +147,40 @@ def test_bytes_are_compressed_as_they_were_learned():
     np.testing.assert_allclose(bytes_, floats, rtol=1e-6)
 
 
+def test_codes_far_outside_the_ranges():
+    """Narrow ranges, over which a code overflows, and ranges of one value."""
+    codes = model().transform(digits())
+    levels, _ = model().compress(digits(), 8, [[0.0] * 3, [5e-324] * 3])
+    np.testing.assert_array_equal(levels, np.where(codes > 0, 255, 0))
+    levels, ranges = model().compress(digits(), 8, [[0.0] * 3, [0.0] * 3])
+    assert np.isfinite(model().decompress(levels, ranges)).all()
+
+
+RANGES = np.repeat([[0.0], [1.0]], 3, axis=1)
+
+
 @pytest.mark.parametrize(("call", "problem"), [
     (lambda m, X: m.activity(X, threshold=-1), SettingError),
     (lambda m, X: m.compress(X, bits=0), SettingError),
     (lambda m, X: m.compress(X, bits=33), SettingError),
     (lambda m, X: m.compress(X, ranges=np.zeros((3, 2))), ShapeError),
+    (lambda m, X: m.compress(X, bits="8"), SettingError),
+    (lambda m, X: m.compress(X, ranges=[["a"] * 3] * 2), DtypeError),
+    (lambda m, X: m.compress(X, ranges=[[0, 0], [1]]), DtypeError),
+    *[(lambda m, X, pair=pair: m.compress(X, ranges=np.repeat([pair], 3, axis=0).T), DataError)
+      for pair in ((0, np.nan), (-np.inf, 0), (1, 0), (-1e308, 1e308), (0, 1e308))],
     (lambda m, X: m.decompress(np.zeros((5, 3), int), np.zeros(3)), ShapeError),
+    (lambda m, X: m.decompress(np.zeros((5, 3), int), RANGES[::-1]), DataError),
+    (lambda m, X: m.decompress(np.zeros((5, 1), int), RANGES), ShapeError),
+    (lambda m, X: m.decompress(np.full((5, 3), 256), RANGES), DataError),
+    (lambda m, X: m.decompress(np.full((5, 3), -1), RANGES), DataError),
+    (lambda m, X: m.decompress(np.full((5, 3), 0.5), RANGES), DataError),
+    (lambda m, X: m.decompress(np.full((5, 3), "1"), RANGES), DtypeError),
+    (lambda m, X: m.decompress(np.zeros((5, 3), int), RANGES, bits=8.0), SettingError),
+    (lambda m, X: tinyae.Autoencoder().decompress(np.zeros((5, 3), int), RANGES), tinyae.errors.NotFittedError),
+    (lambda m, X: m.rate_distortion(X, bits=8), SettingError),
+    (lambda m, X: m.rate_distortion(X, bits=(1, 2.0)), SettingError),
+    (lambda m, X: m.rate_distortion(X, ranges=RANGES[::-1]), DataError),
     (lambda m, X: m.interpolate(X[0], X[1], steps=1), SettingError),
     (lambda m, X: m.interpolate(X[0], X[1], how="round"), SettingError),
     (lambda m, X: m.interpolate(X[:2], X[1]), ShapeError),

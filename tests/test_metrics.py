@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinyae.errors import DataError, SettingError, ShapeError
+from tinyae.errors import DataError, DtypeError, SettingError, ShapeError
 from tinyae.metrics import parzen, parzen_bandwidth, r_hat, roc_auc
 
 
@@ -33,6 +33,8 @@ def test_a_parzen_window_is_its_formula():
     np.testing.assert_array_equal(parzen(samples, X, [0.5, 2.0]), [parzen(samples, X, s) for s in (0.5, 2.0)])
     far = parzen(samples, X + 1e4, 0.1)
     assert np.isfinite(far).all() and far.max() < -1e9, "no logarithm of 0"
+    narrow = parzen(np.eye(2), [[1.0, 0.0], [1.0, 1.0]], 1e-150)
+    np.testing.assert_allclose(narrow, [-np.log(4 * np.pi) + 300 * np.log(10), -np.log(4 * np.pi) - 0.5e300])
 
 
 def test_a_parzen_window_by_blocks(monkeypatch):
@@ -52,7 +54,7 @@ def test_a_parzen_window_finds_the_density():
     assert parzen(samples, X, sigma).mean() == pytest.approx(-np.log(2 * np.pi * np.e), abs=0.1)
     fits = parzen(samples, held, [sigma / 2, sigma, 2 * sigma]).mean(axis=1)
     assert fits.argmax() == 1
-    assert parzen_bandwidth(samples, held, [0.3]) == 0.3
+    assert parzen_bandwidth(samples, held, [0.3]) == parzen_bandwidth(samples, held, [0.3] * 4) == 0.3
     for sigmas, which in (([5.0, 6.0, 4.0], "4, the least"), ([1e-3, 2e-3, 3e-3], "0.003, the greatest")):
         with pytest.raises(SettingError, match=f"{which}.*Give (smaller|greater) ones too"):
             parzen_bandwidth(samples[:50], held[:50], sigmas)
@@ -81,7 +83,22 @@ def test_r_hat_is_one_of_chains_that_mix():
     (lambda: roc_auc([0, 0], [1.0, 2.0]), DataError),
     (lambda: roc_auc([1, 1], [1.0, 2.0]), DataError),
     (lambda: roc_auc([0, 1], [1.0, np.nan]), DataError),
+    (lambda: roc_auc([0, np.nan], [1.0, 2.0]), DataError),
+    (lambda: roc_auc(["0", "1"], [1.0, 2.0]), DtypeError),
+    (lambda: roc_auc([0, 1], [1.0, 2j]), DtypeError),
+    (lambda: roc_auc([0, 1], [1.0, "a"]), DtypeError),
+    (lambda: roc_auc([0, 1], np.array([1.0, {}])), DtypeError),
+    (lambda: roc_auc([0, 1], [1.0, None]), DataError),
+    (lambda: roc_auc([0, 1], [[1.0], [1.0, 2.0]]), DtypeError),
     (lambda: parzen(np.ones((2, 3)), np.ones((2, 2)), 1.0), ShapeError),
+    (lambda: parzen(np.ones((2, 0)), np.ones((2, 0)), 1.0), ShapeError),
+    (lambda: parzen(np.full((2, 3), 1e308), np.ones((2, 3)), 1.0), DataError),
+    (lambda: parzen(np.ones((2, 3)), np.full((2, 3), -1e200), 1.0), DataError),
+    (lambda: parzen(np.ones((2, 3)), np.ones((2, 3)) + 0j, 1.0), DtypeError),
+    (lambda: parzen(np.ones((2, 3)), np.ones((2, 3)), 1e-200), SettingError),
+    (lambda: parzen(np.ones((2, 3)), np.ones((2, 3)), [1.0, 1e200]), SettingError),
+    (lambda: parzen(np.ones((2, 3)), np.ones((2, 3)), "wide"), DtypeError),
+    (lambda: parzen_bandwidth(np.ones((2, 3)), np.ones((2, 3)), [[1.0, 2.0]]), SettingError),
     (lambda: parzen(np.ones(3), np.ones((2, 3)), 1.0), ShapeError),
     (lambda: parzen(np.ones((0, 3)), np.ones((2, 3)), 1.0), ShapeError),
     (lambda: parzen(np.ones((2, 3)), np.full((2, 3), np.nan), 1.0), DataError),
@@ -90,7 +107,12 @@ def test_r_hat_is_one_of_chains_that_mix():
     (lambda: parzen(np.ones((2, 3)), np.ones((2, 3)), []), SettingError),
     (lambda: r_hat(np.ones(9)), ShapeError),
     (lambda: r_hat(np.ones((2, 3))), ShapeError),
+    (lambda: r_hat(np.ones((2, 4, 0))), ShapeError),
+    (lambda: r_hat([[0, 1, 2, np.nan]]), DataError),
+    (lambda: r_hat(np.full((2, 4, 2), np.inf)), DataError),
+    (lambda: r_hat(np.linspace(0, 1e308, 8).reshape(2, 4)), DataError),
+    (lambda: r_hat(np.ones((2, 4)) + 0j), DtypeError),
 ])  # fmt: skip
 def test_what_cannot_be_measured(call, problem):
-    with pytest.raises(problem, match=r"^metrics\.\w+: .*(Give|Leave|Remove) "):
+    with pytest.raises(problem, match=r"^metrics\.\w+: .*(Give|Leave|Remove|Scale) "):
         call()

@@ -257,17 +257,23 @@ class Classifier(Estimator):
                 raise DataError(f"Classifier.{where}: y holds NaN or infinity. Give a label for every row.")
             if np.any(y != np.rint(y.real)):
                 raise DataError(f"Classifier.{where}: Unknown label type: continuous. y has fractions. Give classes.")
-        return np.unique(y, return_inverse=True)
+        elif y.dtype.kind == "O" and any(label is None or label != label for label in y):
+            raise DataError(f"Classifier.{where}: y holds NaN or None. Give a label for every row.")
+        try:
+            return np.unique(y, return_inverse=True)
+        except TypeError as problem:
+            raise DataError(f"Classifier.{where}: y has labels without an order: {problem}. Give one kind.") from None
 
     def _check_pair(self, pair):
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise ShapeError("Classifier.fit: validation_data is no pair. Give (X, y).")
         X = self._as_bits(self._check_table(pair[0], "fit", self.n_features_in_, "validation_data"))
-        y = self._labelled(pair[1], len(X), "fit: validation_data")
-        numbers = np.clip(np.searchsorted(self.classes_, y), 0, len(self.classes_) - 1)
-        if np.any(self.classes_[numbers] != y):
+        classes, numbers = self._labels(pair[1], len(X), "fit: validation_data")
+        known = {label: number for number, label in enumerate(self.classes_.tolist())}
+        found = [known.get(label) for label in classes.tolist()]
+        if None in found:
             raise DataError("Classifier.fit: validation_data has classes that y has not.")
-        return X, numbers
+        return X, np.array(found)[numbers]
 
     def _check_settings(self):
         if self.encoder is not None and not isinstance(self.encoder, (Autoencoder, nn.Module)):

@@ -8,7 +8,7 @@ Ring 6. Must not know how a model is trained.
 import numpy as np
 
 from ..data import as_float
-from ..errors import SettingError, ShapeError
+from ..errors import DataError, DtypeError, SettingError, ShapeError
 
 __all__ = ["Latent", "counted", "numpy_generator"]
 
@@ -127,10 +127,11 @@ class Latent:
         """
         count = 1 << _bits(self, "compress", bits)
         codes = self.transform(X).astype(np.float64)
-        ranges = np.stack([codes.min(axis=0), codes.max(axis=0)]) if ranges is None else _ranges(
-            self, "compress", ranges)  # fmt: skip
+        ranges = _ranges(self, "compress", np.stack([codes.min(axis=0), codes.max(axis=0)]) if ranges is None
+                         else ranges)  # fmt: skip
         low, high = ranges
-        steps = np.floor((codes - low) / np.where(high > low, high - low, 1.0) * count)
+        with np.errstate(over="ignore"):  # what lies that far outside takes the nearest step, too
+            steps = np.floor((codes - low) / np.where(high > low, high - low, 1.0) * count)
         return np.clip(steps, 0, count - 1).astype(np.int64), ranges
 
     def decompress(self, levels, ranges, bits=8):
@@ -138,9 +139,16 @@ class Latent:
 
         ``z_j = low_j + (q_j + 1/2) / 2**bits * (high_j - low_j)``. Shape: (rows, n_components) -> (rows, features).
         """
+        self._check_fitted("decompress")
         count = 1 << _bits(self, "decompress", bits)
         low, high = _ranges(self, "decompress", ranges)
-        return self.inverse_transform((low + (np.asarray(levels) + 0.5) / count * (high - low)).astype(self.dtype))
+        levels = self._check_table(levels, "decompress", self.n_components_, "levels")
+        if levels.dtype.kind not in "iu" or levels.min() < 0 or levels.max() >= count:
+            raise DataError(
+                f"{type(self).__name__}.decompress: levels of dtype {levels.dtype} from {levels.min()} to "
+                f"{levels.max()}. Give what compress gave: whole numbers from 0 to {count - 1}, of bits={bits}."
+            )
+        return self.inverse_transform((low + (levels + 0.5) / count * (high - low)).astype(self.dtype))
 
     def rate_distortion(self, X, bits=(1, 2, 3, 4, 6, 8), ranges=None):
         """What X costs as codes of some numbers of bits, and what that loses: (plain, entropy, error).
@@ -152,6 +160,8 @@ class Latent:
         """
         X = self._check_input(X, "rate_distortion")
         clean = as_float(X, dtype=np.float64)  # bytes divided, as by transform
+        if not np.iterable(bits):
+            raise SettingError(f"{type(self).__name__}.rate_distortion: bits={bits!r}. Give a sequence, ({bits!r},).")
         table = []
         for b in bits:
             levels, ranges_of = self.compress(X, b, ranges)
@@ -170,11 +180,26 @@ def _bits(model, action, bits):
 
 
 def _ranges(model, action, ranges):
-    ranges = np.asarray(ranges, np.float64)
+    where = f"{type(model).__name__}.{action}"
+    try:
+        ranges = np.asarray(ranges)
+        if ranges.dtype.kind not in "biufO":
+            raise TypeError(f"they are {ranges.dtype}")
+        ranges = ranges.astype(np.float64)
+    except (TypeError, ValueError) as problem:
+        raise DtypeError(f"{where}: ranges are no numbers: {problem}. Give what compress gave.") from None
     if ranges.shape != (2, model.n_components_):
         raise ShapeError(
-            f"{type(model).__name__}.{action}: ranges has shape {ranges.shape}, expected (2, {model.n_components_}). "
-            "Give what compress gave."
+            f"{where}: ranges has shape {ranges.shape}, expected (2, {model.n_components_}). Give what compress gave."
+        )
+    low, high = ranges
+    with np.errstate(over="ignore", invalid="ignore"):
+        good = (low <= high) & (np.maximum(-low, high) <= np.finfo(model.dtype).max) & np.isfinite(high - low)
+    if not good.all():
+        j = int(np.argmin(good))
+        raise DataError(
+            f"{where}: the range of component {j} is from {low[j]:g} to {high[j]:g}. Give finite numbers of "
+            f"{model.dtype}, the lower first."
         )
     return ranges
 
