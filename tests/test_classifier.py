@@ -9,7 +9,7 @@ import pytest
 
 import tinyae
 from tinyae import Classifier, data, kernels, nn
-from tinyae.errors import DataError, NotFittedError, SettingError, ShapeError
+from tinyae.errors import DataError, DivergedError, NotFittedError, SettingError, ShapeError
 
 
 @functools.cache
@@ -81,6 +81,51 @@ def test_frozen_then_fine_tuned():
     assert same(states(stack()), before)
     cold = copy.deepcopy(model).set_params(warm_start=False, lr=1e-5, max_iter=1).fit(X, y)
     assert cold.history_["loss"][0] > 10 * loss
+
+
+def interrupt(problem, epoch):
+    """A callback that raises after an epoch."""
+
+    def callback(model, row):
+        if row["epoch"] == epoch:
+            raise problem
+
+    return callback
+
+
+def test_interrupted():
+    """What was learned stays, with its history; also if nothing was."""
+    model = Classifier(max_iter=9, random_state=0)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, callbacks=interrupt(KeyboardInterrupt(), 2))
+    assert model.n_iter_ == len(model.history_["loss"]) == 2 and model.best_epoch_ in (1, 2)
+    assert model.predict(X).shape == Y.shape
+    model = Classifier(optimizer="sgd", lr=1e30, decay=1.0, batch_size=4, random_state=0)
+    with pytest.raises(DivergedError):
+        model.fit(X, Y)
+    assert (model.history_, model.n_iter_, model.best_epoch_) == ({}, 0, 0)
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("encoder", [tinyae.Autoencoder(2, max_iter=1), nn.Linear(3, 2, generator=0), None],
+                         ids=lambda e: type(e).__name__)  # fmt: skip
+def test_a_warm_start_that_fails(encoder):
+    """Leaves the model as it was, to the order of the next batches; one in another dtype begins where it was."""
+    model = Classifier(encoder, warm_start=True, max_iter=2, random_state=0, batch_size=4).fit(X, Y)
+    twin, before, history = copy.deepcopy(model), states(model), model.history_
+    with pytest.raises(OSError, match="full"):
+        model.set_params(lr=0.1).fit(X, Y, callbacks=interrupt(OSError("full"), 2))
+    assert same(states(model), before) and model.history_ is history
+    for m in (model, twin):
+        m.set_params(lr=0.01, dtype="float64", max_iter=1).fit(X, Y)
+    assert same(states(model), states(twin)) and not same(states(model), before)
+    for name, value in states(model).items():
+        assert value.dtype == np.float64
+        np.testing.assert_allclose(value, before[name], atol=0.04)
+    assert model.predict_proba(X).dtype == np.float64
+    if model.encoder_ is not None:
+        inner = getattr(model.encoder_, "net_", None)
+        assert model.net_.encoder is (model.encoder_ if inner is None else inner.encoder)
 
 
 @pytest.mark.parametrize("encoder", [

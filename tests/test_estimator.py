@@ -543,6 +543,21 @@ def test_the_epoch_that_is_kept():
     assert model.kept_epoch_ == model.best_epoch_ < model.n_iter_
 
 
+@pytest.mark.parametrize("cls", [tinyae.StackedAutoencoder, tinyae.StructuredVAE])
+def test_diverged_before_the_training_proper(cls):
+    """In the pretraining: not fitted, or as it was."""
+    settings = {"n_components": 2, "hidden": (3,), "loss": "gaussian" if cls is tinyae.StructuredVAE else "mse"}
+    model = cls(**settings, lr=1e30, optimizer="sgd", random_state=0)
+    with pytest.raises(DivergedError):
+        model.fit(1e3 * X)
+    assert not hasattr(model, "net_") and not hasattr(model, "history_")
+    model.set_params(optimizer="adam", lr=1e-3, max_iter=1).fit(X)
+    before = dict(vars(model))
+    with pytest.raises(DivergedError):
+        model.set_params(optimizer="sgd", lr=1e30).fit(1e3 * X)
+    assert {**vars(model), "optimizer": "adam", "lr": 1e-3} == before
+
+
 def test_diverged_later():
     states = []
 

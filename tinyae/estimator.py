@@ -82,17 +82,17 @@ class Estimator:
 
     @contextmanager
     def _unless_refused(self):
-        """``with self._unless_refused():`` what is refused leaves the model as it was; what was interrupted, with the
-        best state so far.
+        """``with self._unless_refused():`` what is refused leaves the model as it was, and so does what was interrupted
+        before its training began; what was interrupted later, with the best state so far and the history of that.
         """
         before = dict(vars(self))
         try:
             yield
-        except (KeyboardInterrupt, DivergedError):
-            raise
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+        except BaseException as problem:
+            trained = vars(self).get("history_") is not before.get("history_")
+            if not (trained and isinstance(problem, (KeyboardInterrupt, DivergedError))):
+                vars(self).clear()
+                vars(self).update(before)
             raise
 
     def _check_count(self, setting, least=1):

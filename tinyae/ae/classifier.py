@@ -14,7 +14,7 @@ import numpy as np
 from .. import nn, ops, optim
 from ..data import batches
 from ..engine import no_grad
-from ..errors import DataError, SettingError, ShapeError
+from ..errors import DataError, DivergedError, SettingError, ShapeError
 from ..estimator import Estimator
 from ..ops.random import Generator
 from ..optim.rules import OPTIMIZERS
@@ -120,6 +120,7 @@ class Classifier(Estimator):
             X = self._check_table(X, "fit", self.n_features_in_)
             if not np.array_equal(classes, self.classes_):
                 raise DataError(f"Classifier.fit: warm_start with classes {classes}, but it knows {self.classes_}.")
+            self._copy()
         else:
             self._build(X, classes)
         X, kept = self._as_bits(X), None
@@ -145,17 +146,20 @@ class Classifier(Estimator):
             return terms
 
         target = np.eye(len(self.classes_), dtype=self.dtype)[numbers]
-        history, best = train(
-            objective, optimizer,
-            lambda: batches(X, size, generator=self._batch_rng, dtype=self.dtype, target=target),
-            module=self.net_.decoder if self.freeze else self.net_, epochs=int(self.max_iter), validate=validate,
-            patience=self.n_iter_no_change if self.early_stopping else None,
-            callbacks=[lambda row, f=f: f(self, row) for f in callbacks],
-            progress=Progress(int(self.max_iter), -(-len(X) // size)) if self.verbose else None, compile=self.compile,
-            watch=self._plain_settings,
-        )  # fmt: skip
-        self.history_ = {name: [row[name] for row in history] for name in (history[0] if history else ())}
-        self.n_iter_, self.best_epoch_ = len(history), best.epoch
+        progress = Progress(int(self.max_iter), -(-len(X) // size)) if self.verbose else None
+        try:
+            history, best = train(
+                objective, optimizer,
+                lambda: batches(X, size, generator=self._batch_rng, dtype=self.dtype, target=target),
+                module=self.net_.decoder if self.freeze else self.net_, epochs=int(self.max_iter), validate=validate,
+                patience=self.n_iter_no_change if self.early_stopping else None,
+                callbacks=[lambda row, f=f: f(self, row) for f in callbacks], progress=progress, compile=self.compile,
+                watch=self._plain_settings,
+            )  # fmt: skip
+        except (KeyboardInterrupt, DivergedError) as interruption:
+            self._remember(interruption.history, interruption.best)
+            raise
+        self._remember(history, best)
         return self
 
     def _build(self, X, classes):
@@ -177,6 +181,14 @@ class Classifier(Estimator):
         self.net_ = Net(inner, None)
         width = self._apply(self._as_bits(X[:1]), self._codes).shape[1]
         self.net_.decoder = nn.Linear(width, len(classes), init=self.init, generator=self._init_rng, dtype=self.dtype)
+
+    def _copy(self):
+        """A copy of all that a warm start changes, of today's dtype: what it began with stays, should it be refused."""
+        parts = self.net_, self.encoder_, self._init_rng, self._batch_rng
+        self.net_, self.encoder_, self._init_rng, self._batch_rng = copy.deepcopy(parts)  # at once: they share weights
+        for net in (self.net_, getattr(self.encoder_, "net_", None)):
+            if net is not None:
+                net.astype(self.dtype)
 
     def _hold_out(self, X, numbers):
         held = max(1, round(self.validation_fraction * len(X)))
@@ -217,6 +229,7 @@ class Classifier(Estimator):
     # -- the parts of the above -------------------------------------------------------------------------------------
 
     _as_bits = Autoencoder._as_bits
+    _remember = Autoencoder._remember
 
     def _codes(self, x):
         if isinstance(self.encoder_, Autoencoder):
