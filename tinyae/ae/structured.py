@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from .. import nn, ops
+from ..errors import SettingError
 from .base import variant
 from .convolutional import ImageRows
 from .variational import VAE
