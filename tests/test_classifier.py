@@ -224,6 +224,7 @@ def test_bad_input():
     for y, error, text in [
         (None, DataError, "requires y to be passed"),
         (Y[:5], ShapeError, r"y has shape \(5,\), X has 12 row"),
+        ([[1, 2], *[[3]] * 11], ShapeError, "y is no array: .*inhomogeneous.* Give one label per row"),
         (np.full(12, np.nan), DataError, "y holds NaN"),
         (np.linspace(0, 1, 12), DataError, "Unknown label type: continuous"),
         (["a", 1, None] * 4, DataError, "y holds NaN or None"),

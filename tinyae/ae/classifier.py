@@ -254,7 +254,10 @@ class Classifier(Estimator):
         where = f"Classifier.{where}"
         if y is None:
             raise DataError(f"{where} requires y to be passed, but the target y is None. Give a label for every row.")
-        y = np.asarray(y)
+        try:
+            y = np.asarray(y)
+        except ValueError as problem:
+            raise ShapeError(f"{where}: y is no array: {problem} Give one label per row: ({rows},).") from None
         if y.ndim == 2 and y.shape[1] == 1:
             _warn_of_column()
             y = y[:, 0]
