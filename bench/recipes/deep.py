@@ -55,6 +55,7 @@ def filters(run):
 
     model = next(iter(run.models.values()))
     weights = model.net_.encoder[0].weight.data.T
+    weights = weights - weights.mean(axis=1, keepdims=True)
     side = round(len(weights) ** 0.5)
     height, width = run.data.image_shape
     tiles = weights[: side * side] / np.abs(weights[: side * side]).max(axis=1, keepdims=True)
