@@ -249,8 +249,10 @@ class Plan:
         self.updates = list(dict.fromkeys(i.op.optimizer for i in program.instructions if isinstance(i.op, Update)))
         self.cells = [(cell.var, cell.array, not cell.var.requires_grad) for cell in program.cells]
         self.written = {i.result.cell.var: i.where for i in program.instructions if i.result.cell is not None}
-        self.states = [(o, o.state, [(p, kept, list(kept.items())) for p, kept in o.state.items()])
-                       for o in self.updates]  # fmt: skip
+        self.states = [(o, o.state, len(o.state)) for o in self.updates]
+        self.slots = [(o.state, p, kept) for o in self.updates for p, kept in o.state.items()]
+        self.kept = [(kept, name, value) for _, _, kept in self.slots for name, value in kept.items()
+                     if isinstance(value, np.ndarray)]  # fmt: skip
         self.keys = [(generator, generator.key) for generator in program.generators]
         self.settings, self.changes = self._settings(), Module.changes
         self._remember_groups()
@@ -266,7 +268,7 @@ class Plan:
 
     def _remember_groups(self):
         """The optimizers' groups as they are, so that one look tells whether anything in them has changed."""
-        self.groups = [(group, {**group, "params": None}, list(group["params"]))
+        self.groups = [(group, dict(group), group["params"], [*map(id, group["params"])])
                        for optimizer in self.updates for group in optimizer.param_groups]  # fmt: skip
 
     def takes(self, arrays, keywords):
@@ -286,21 +288,21 @@ class Plan:
             if self._settings() != self.settings:
                 return False
             self.changes = Module.changes
-        for group, before, parameters in self.groups:
-            if _changed(group, before, parameters):
+        for group, before, parameters, ids in self.groups:
+            if group["params"] is not parameters or [*map(id, parameters)] != ids or group != before:
                 if self._optimizer_settings() != self.settings[1]:
                     return False
                 self._remember_groups()
                 break
-        for optimizer, state, kept in self.states:
-            if optimizer.state is not state or len(state) != len(kept):
+        for optimizer, state, n in self.states:
+            if optimizer.state is not state or len(state) != n:
                 return False  # loaded from elsewhere, or begun anew
-            for p, slots, values in kept:
-                if state.get(p) is not slots:
-                    return False
-                for name, value in values:
-                    if value.__class__ is np.ndarray and slots.get(name) is not value:
-                        return False  # in other memory
+        for state, p, kept in self.slots:
+            if state.get(p) is not kept:
+                return False
+        for kept, name, value in self.kept:
+            if kept.get(name) is not value:
+                return False  # in other memory
         for generator, key in self.keys:
             if generator.key != key:
                 return False
@@ -461,13 +463,6 @@ def _group(optimizer, group):
     return [_Same(p) for p in group["params"]], [
         (name, bool(value) if name in told else value) for name, value in group.items() if name not in ("lr", "params")
     ]
-
-
-def _changed(group, before, parameters):
-    """Whether a group's settings or its parameters are others."""
-    if len(group["params"]) != len(parameters) or any(a is not b for a, b in zip(group["params"], parameters)):
-        return True
-    return any(value != before.get(name) for name, value in group.items() if name != "params")
 
 
 def _typed(keywords):
