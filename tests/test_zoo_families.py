@@ -157,7 +157,7 @@ def test_a_linear_net_by_lbfgs_is_pca():
     pca = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)[2][:8]
     least = np.mean((X - X.mean(axis=0) - (X - X.mean(axis=0)) @ pca.T @ pca) ** 2)
     settings = {"optimizer": "lbfgs", "dtype": "float64", "random_state": 0}
-    model = tinyae.LinearAutoencoder(8, max_iter=300, **settings).fit(X)
+    model = tinyae.LinearAutoencoder(8, max_iter=600, **settings).fit(X)
     outside = model.components_ - model.components_ @ pca.T @ pca
     assert np.arcsin(np.linalg.norm(outside, 2)) < 1e-3
     assert least < -model.score(X) < 1.001 * least
