@@ -94,7 +94,9 @@ class Recipe:
     differs: str = ""
 
     def digest(self):
-        """Eight digits that change with anything that stands in the recipe, its functions' text included."""
+        """Eight digits that change with anything that stands in the recipe, its functions' text included, but for what
+        is for ``--quick`` alone, which stores nothing.
+        """
         text = json.dumps(_described(dataclasses.asdict(self)), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -127,7 +129,7 @@ def by_id():
 
 def _described(value):
     if isinstance(value, dict):
-        return {str(key): _described(item) for key, item in value.items()}
+        return {str(key): _described(item) for key, item in value.items() if key != "quick"}
     if isinstance(value, (list, tuple)):
         return [_described(item) for item in value]
     return inspect.getsource(value) if callable(value) else value

@@ -62,11 +62,11 @@ RECIPES = [
                                   "optimizer": adadelta}, quick=_ONE),
          "deep": Fit("deep", {**_BCE, "hidden": (128, 64), "max_iter": 100, "batch_size": 256}, quick=_ONE),
          "convolutional": Fit("vanilla", {"n_components": 128, "loss": "bce", "max_iter": 50, "batch_size": 128},
-                              nets=pooled, quick=_FEW)},
+                              nets=pooled, quick={"max_iter": 1, "rows": 20000})},
         (Check("simple: test", test_loss, ("simple",), ".09", high=0.095, quick=(None, 0.205)),
          Check("sparse: mean code", mean_code, ("sparse",), "3.33", low=2.64, high=3.96, quick=(1.7, 2.6)),
          Check("deep: test", test_loss, ("deep",), ".08", high=0.085, quick=(None, 0.178)),
-         Check("convolutional: test", test_loss, ("convolutional",), ".094", high=0.098, quick=(None, 0.265))),
+         Check("convolutional: test", test_loss, ("convolutional",), ".094", high=0.098, quick=(None, 0.21))),
         seeds=1, picture=code_histograms,
     ),
 ]  # fmt: skip
