@@ -450,13 +450,13 @@ def test_values_that_may_share_memory_share_all_of_it_or_none(backend):
 ])  # fmt: skip
 def test_a_chain_does_not_write_over_what_it_reads_in_another_way(backend, function):
     rng = np.random.default_rng(0)
-    w = tinyae.Tensor(np.zeros((8, 8), np.float32))
+    w = tinyae.Tensor(np.zeros((64, 64), np.float32))
     compiled = tinyae.compile(lambda x: function(x @ w), backend=backend)
-    x = rng.standard_normal((300, 8)).astype(np.float32)
+    x = rng.standard_normal((300, 64)).astype(np.float32)
     with np.errstate(all="ignore"):
         for _ in range(3):
             compiled(x)
-    tinyae.assign(w, rng.standard_normal((8, 8)).astype(np.float32))
+    tinyae.assign(w, rng.standard_normal((64, 64)).astype(np.float32))
     np.testing.assert_allclose(compiled(x).data, function(tinyae.Tensor(x) @ w).data, rtol=1e-3, atol=1e-4)
 
 
@@ -470,8 +470,10 @@ def test_one_array_may_be_two_arguments(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_rows_of_none(backend):
-    compiled = tinyae.compile(lambda x: ops.tanh(x) * 2.0, backend=backend)
-    assert [compiled(np.empty((0, 8), np.float32)).shape for _ in range(4)] == [(0, 8)] * 4
+    compiled = tinyae.compile(lambda x: (ops.tanh(x) * 2.0, ops.sum(x)), backend=backend)
+    for _ in range(4):
+        none, total = compiled(np.empty((0, 8), np.float32))
+        assert none.shape == (0, 8) and total.item() == 0.0
 
 
 def test_a_gradient_left_for_an_optimizer_outside_is_refused_and_a_returned_one_is_not():
@@ -508,6 +510,10 @@ def _hook(net):
 
 
 def _second_hook(net):
+    net[0].register_forward_hook(lambda module, inputs, y: 3.0 * y)
+
+
+def _second_pre_hook(net):
     net[0].register_forward_pre_hook(lambda module, inputs: 2.0 * inputs[0])
 
 
@@ -525,10 +531,13 @@ class Ending(nn.Sequential):
         return self.last(super().forward(x))
 
 
-@pytest.mark.parametrize("change", [_replace_weight, _replace_layer, _append, _hook, _second_hook, _callable])
+@pytest.mark.parametrize("change", [
+    _replace_weight, _replace_layer, _append, _hook, _second_hook, _second_pre_hook, _callable,
+])  # fmt: skip
 def test_another_part_of_a_module_is_noticed(change):
     net = Ending(nn.Linear(6, 3, generator=0), nn.Tanh(), nn.Linear(3, 6, generator=1))
     net[0].register_forward_pre_hook(lambda module, inputs: None)
+    net[0].register_forward_hook(lambda module, inputs, y: None)
     compiled = tinyae.compile(lambda x: net(x))
     for _ in range(3):
         before = compiled(X).data
@@ -616,3 +625,9 @@ def test_a_loss_that_cancels_agrees(backend):
     compiled = tinyae.compile(lambda x: ops.mean(ops.tanh(x @ w)) - ops.mean(ops.tanh(x @ v)), backend=backend)
     for _ in range(3):
         assert abs(compiled(x).item()) < 1e-5
+
+
+def test_more_than_float32_can_count_are_counted():
+    x = np.ones((1 << 24) + 1, np.float32)
+    compiled = tinyae.compile(lambda x: ops.sum(ops.gt(x, 0.0)))
+    assert [compiled(x).item() for _ in range(3)] == [len(x)] * 3

@@ -249,7 +249,7 @@ class Plan:
         self.updates = list(dict.fromkeys(i.op.optimizer for i in program.instructions if isinstance(i.op, Update)))
         self.cells = [(cell.var, cell.array, not cell.var.requires_grad) for cell in program.cells]
         self.written = {i.result.cell.var: i.where for i in program.instructions if i.result.cell is not None}
-        self.states = [(o, o.state, len(o.state)) for o in self.updates]
+        self.states = [(o, o.state) for o in self.updates]
         self.slots = [(o.state, p, kept) for o in self.updates for p, kept in o.state.items()]
         self.kept = [(kept, name, value) for _, _, kept in self.slots for name, value in kept.items()
                      if isinstance(value, np.ndarray)]  # fmt: skip
@@ -294,12 +294,12 @@ class Plan:
                     return False
                 self._remember_groups()
                 break
-        for optimizer, state, n in self.states:
-            if optimizer.state is not state or len(state) != n:
-                return False  # loaded from elsewhere, or begun anew
+        for optimizer, state in self.states:
+            if optimizer.state is not state:
+                return False  # loaded from elsewhere
         for state, p, kept in self.slots:
             if state.get(p) is not kept:
-                return False
+                return False  # begun anew
         for kept, name, value in self.kept:
             if kept.get(name) is not value:
                 return False  # in other memory

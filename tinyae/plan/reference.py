@@ -54,7 +54,7 @@ class Reference:
         """One step, or a part of it, on these inputs."""
         for number, x in zip(self._order, arrays):
             if number in self._inputs:
-                self._inputs[number][:] = x.reshape(-1)
+                self._inputs[number][: x.size] = x.reshape(-1)  # at least one element, also of none
         with np.errstate(all="ignore"):
             for run in self._run[first:last]:
                 run()
