@@ -43,7 +43,7 @@ def main(arguments):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        print(f"\nbench {name}: interrupted, nothing was written.", file=sys.stderr)
+        print(f"\nbench {name}: interrupted.", file=sys.stderr)
         return 130
 
 

@@ -125,7 +125,7 @@ def train(tasks, store, quick):
 
     Recipes of several seeds run side by side on one thread each, a lone seed has all cores.
     """
-    problems = {}
+    problems, alive = {}, []
     alone = [task for task in tasks if task[0].seeds == 1 and not quick]
     beside = [task for task in tasks if task not in alone]
     pictures = store.path.parent / "reproduce"
@@ -141,6 +141,7 @@ def train(tasks, store, quick):
             try:
                 settings = {"row": recipe.id, "seed": seed, "quick": quick, "picture": picture}
                 process = runner.Process("tinyae", PEERS["tinyae"], "bench.reproduce", threads, settings)
+                alive.append(process)
                 process.ready()
                 store.add(recipe, seed, process.call("run"))
             except (Failed, Refused) as problem:
@@ -156,8 +157,13 @@ def train(tasks, store, quick):
             try:
                 for done in [pool.submit(work, task, 1 if workers > 1 else runner.CORES) for task in group]:
                     done.result()
+            except BaseException:  # Ctrl-C: a fit of minutes must not be waited for
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in alive:
+                    process.pipe.kill()
+                raise
             finally:
-                pool.shutdown(cancel_futures=True)
+                pool.shutdown()
     return problems
 
 

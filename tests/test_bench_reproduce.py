@@ -3,8 +3,10 @@ recipes is trained here but a small one of a test's own.
 """
 
 import json
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import test_bench
@@ -45,6 +47,16 @@ for recipe in recipes.values():
             assert low is None or check.passes(low, quick) and not check.passes(low - 1, quick)
             assert high is None or check.passes(high, quick) and not check.passes(high + 1, quick)
 print(len(recipes))
+"""
+
+
+FOREVER = """
+def forever(run):
+    import pathlib
+    import time
+
+    pathlib.Path("began").touch()
+    time.sleep(600)
 """
 
 
@@ -146,3 +158,19 @@ def test_the_table_of_stored_rows(root, with_toy):
     assert "1 of 1 rows pass" in lines[2] and f"| R99  toy: loss | .07 | {sum(losses) / 2:.4g} +- " in lines[-3]
     bench(with_toy(bound=20.0), "reproduce", "--write", "R.md")
     assert "R99" not in (root / "R.md").read_text(), "stored for another recipe"
+
+
+def test_an_interrupt_does_not_wait_for_a_fit(root, with_toy):
+    with_toy()
+    recipe = root / "bench" / "recipes" / "toy.py"
+    began = root / "began"
+    recipe.write_text(recipe.read_text().replace("RECIPES", FOREVER + "\n\nRECIPES", 1).replace(
+        'Fit("vanilla", {"max_iter": 2}, rows=300, quick={"max_iter": 1})', "forever"))  # fmt: skip
+    run = subprocess.Popen([sys.executable, "-m", "bench", "reproduce", "R99", "--seeds", "1"], cwd=root,
+                           stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)  # fmt: skip
+    while not began.exists():
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=30)
+    assert run.returncode == 130 and said.rstrip().endswith("bench reproduce: interrupted.")
