@@ -144,6 +144,10 @@ class Module:
         Module.changes += 1
         super().__setattr__(name, value)
 
+    def __delattr__(self, name):
+        Module.changes += 1
+        super().__delattr__(name)
+
     # -- what is inside ---------------------------------------------------------------------------------------------
 
     def _attributes(self):

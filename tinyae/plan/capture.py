@@ -17,6 +17,7 @@ from ..engine import OPS, Var, _wrap
 from ..errors import PlanError
 from ..mode import capturing, mode
 from ..source import at, here
+from .guards import SMALL
 from .program import Assign, Cell, Instruction, Program, Update, Value, Vjp
 
 __all__ = ["Recorder", "constant"]
@@ -50,6 +51,7 @@ class Recorder:
         self._before, self._slots = {}, {}  # of what was changed: arrays, and what optimizers keep
         self._values = {}  # id of an array: its Value at this moment
         self._held = []  # every array known, so that no id is given twice
+        self.looked = {}  # id: a tensor from outside whose value was taken as a number
         self._made = {}  # id of a Tensor that the step itself made of an array: where
         self._writes = {}  # id of a Var whose memory is written, rightly: the Var
         self._tick = 0
@@ -249,9 +251,11 @@ class Recorder:
     def read(self, var, how):
         """A value is looked at: what depends on it would be frozen."""
         known = self._values.get(id(var._data))
-        if known is not None and known.constant is None:
+        if known is None and var._data.size <= SMALL:
+            self.looked[id(var)] = var  # watched by value
+        elif known is None or known.constant is None:
             raise PlanError(
-                f"compile: {how} at {at(here(3))} looks at a value inside the step, where it changes from run to run. "
+                f"compile: {how} at {at(here(3))} looks at a value inside the step, where it may change from run to run. "
                 "Return the tensor and look at it outside; choose between values with tinyae.ops.where."
             )
 
@@ -264,6 +268,11 @@ class Recorder:
             )
 
     # -- the result -------------------------------------------------------------------------------------------------
+
+    def is_result(self, var):
+        """Whether a tensor is an argument of the step, or was computed in it."""
+        known = self._values.get(id(var._data))
+        return known is not None and known.cell is None and known.constant is None
 
     def output(self, var):
         """The Value of something that the step returns."""

@@ -10,8 +10,14 @@
 
 The first call with arrays of some shapes runs as ever, and is captured. The second runs twice, once as ever and once as
 a plan, and both must agree. From then on the plan runs. Other shapes, dtypes or settings are other plans, kept beside.
+A plan runs only while everything that the step read when it was captured is as it was then: guards.py.
 
-Ring 4. Read after capture.py; then lower.py.
+Ring 4. Read after capture.py and guards.py; then lower.py.
+
+Note [Checks]
+    At its 2nd, 10th, 100th, 1,000th ... call, and now and then when something that it depends on was another object of
+    equal value, a plan runs beside the step, from the same state, and must come to the same. So what no guard can see
+    does not stay unseen: the error names what differs, and with ``fallback`` the step is captured anew.
 """
 
 import functools
@@ -23,12 +29,12 @@ from .. import kernels
 from ..engine import Var, _wrap
 from ..errors import BackendError, PlanError, SettingError
 from ..mode import capturing, mode
-from ..nn.module import Module
 from ..tensor import Tensor
 from ..transforms import _leaves, _like
 from .agree import TOLERANCES, compare
 from .capture import Recorder
 from .explain import describe, measure
+from .guards import Guards, Reads, Same, global_noise, hooks_of
 from .machine import Machine
 from .program import Update
 from .rules import RULES, rule_of
@@ -37,8 +43,8 @@ __all__ = ["Compiled", "Plan", "compile"]
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _TENSOR = object()
-_PLAIN = (bool, int, float, str, type(None))
 _KEPT, _KINDS = 8, 64  # plans for arguments of one kind, of different settings; kinds of arguments
+_RESTLESS = 3  # captures of one kind, each made useless by a change before it could run, until that is an error
 
 
 
@@ -61,18 +67,20 @@ def compile(step=None, /, *, precision="highest", backend=None, after=0, fallbac
     fallback : bool
         Whether a step that cannot be compiled runs as ever, said once in the log, instead of raising.
     watch : callable, optional
-        () -> a value; while it is another than at a plan's capture, that plan does not run. For settings that the step
-        reads from an object of yours. Those of modules and optimizers are watched, and so are numbers that the step's
-        own code reads from its closure and globals.
+        () -> a value; while it is another than at a plan's capture, that plan does not run. For what the step depends
+        on and cannot be found: what it, and whatever it calls, reads from closures, globals, defaults, objects, lists
+        and dictionaries is watched without being asked, and `explain` lists it.
 
     Returns
     -------
     Compiled
         Called like step. ``explain()`` shows what it does, ``profile()`` where the time goes. After a run by plan the
         parameters' ``grad`` is None: the gradients were never outside. What the step does beside computing, such as
-        ``print``, happens until its plan has agreed with it, at the second call, and not in later ones.
+        ``print``, happens only where the step itself runs: at the first two calls, the 10th, the 100th and so on.
+        Of a method, there is one per object, with plans of its own.
 
-    Raises PlanError, with the line of the step, for what a plan could not repeat.
+    Raises PlanError, with the line of the step, for what a plan could not repeat, and when a plan is found to differ
+    from the step, which is looked at now and then: at the 2nd, 10th, 100th ... call.
     """
     if step is None:
         return functools.partial(compile, precision=precision, backend=backend, after=after, fallback=fallback,
@@ -95,8 +103,36 @@ class Compiled:
         self.step, self.precision, self.backend, self.after, self.fallback = step, precision, backend, after, fallback
         self.plans = {}  # {shapes, dtypes and keywords: [Plan, the latest first]}
         self.refused = {}  # {the same: why there is none}
-        self._seen = {}
+        self._seen, self._restless, self._failed = {}, {}, {}
         self._latest = self._largest = None  # (plan, its arguments)
+        self._name = getattr(step, "__name__", None)  # under which a class has it
+
+    # -- of a method ------------------------------------------------------------------------------------------------
+
+    def __set_name__(self, owner, name):
+        self._name = name
+
+    def __get__(self, thing, owner=None):
+        """The step of one object, kept in the object itself, so that both live and end together."""
+        if thing is None:
+            return self
+        try:
+            held = vars(thing).get(self._name)
+        except TypeError:
+            raise PlanError(
+                f"compile: {self._name} is a method of {type(thing).__name__}, whose objects have no __dict__ to keep "
+                f"its plans in. Compile it per object: step = tinyae.compile(thing.{self._name}), of a plain method."
+            ) from None
+        if held is None or (isinstance(held, Compiled) and getattr(held.step, "__self__", thing) is not thing):
+            step = self.step.__get__(thing)  # the first time, or in a copy of an object, which brought the other's
+            held = Compiled(step, self.precision, self.backend, self.after, self.fallback, self.watch)
+            vars(thing)[self._name] = held
+        return held
+
+    def __set__(self, thing, value):
+        vars(thing)[self._name] = value
+
+    # -- calls ------------------------------------------------------------------------------------------------------
 
     def __call__(self, *arrays, **settings):
         if capturing and mode.capture is not None:
@@ -106,30 +142,55 @@ class Compiled:
             plan, _ = self._latest
             if plan.takes(arrays, settings) and plan.fits():
                 self._latest = plan, arrays
-                return plan(arrays)
+                plan.left -= 1
+                return plan(arrays) if plan.left > 0 else self._compare(plan, arrays, settings)
         arrays = [a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("=")) for a in arrays]
-        key = (*[(a.shape, a.dtype) for a in arrays], *_typed(settings))
+        key = (mode.recording, *[(a.shape, a.dtype) for a in arrays], *_typed(settings))
         plan = self._find(key)
         if plan is not None and plan.agreed:
             self._latest = plan, arrays
             if self._largest is None or plan.rows() >= self._largest[0].rows():
                 self._largest = self._latest
-            return plan(arrays)
+            plan.left -= 1
+            return plan(arrays) if plan.left > 0 else self._compare(plan, arrays, settings)
         seen = self._seen[key] = self._seen.get(key, 0) + 1
         if seen <= self.after or key in self.refused:
             return self.step(*_tensors(arrays), **settings)
         try:
-            result = self._capture(key, arrays, settings) if plan is None else plan.check(self.step, arrays, settings)
+            if plan is None:
+                return self._capture(key, arrays, settings)
+            return self._check(plan, arrays, settings)
         except PlanError as problem:
             if not self.fallback:
                 raise
-            self.refused[key] = str(problem)
-            self.plans.pop(key, None)
-            import logging  # only now: it takes time to load
+            self._refuse(key, problem)
+            return problem.result if hasattr(problem, "result") else self.step(*_tensors(arrays), **settings)
 
-            logging.getLogger("tinyae").info("tinyae: a step runs without a plan: %s", problem)
-            return problem.result if plan is not None else self.step(*_tensors(arrays), **settings)
-        return result
+    def _compare(self, plan, arrays, settings):
+        """A run that is compared with the step: Note [Checks]."""
+        try:
+            return self._check(plan, arrays, settings)
+        except PlanError as problem:
+            key = (mode.recording, *plan.kinds, *_typed(settings))
+            self.plans[key] = [p for p in self.plans.get(key, ()) if p is not plan]
+            self._latest = None
+            failed = self._failed[key] = self._failed.get(key, 0) + 1
+            if not self.fallback or not hasattr(problem, "result"):
+                raise
+            if failed == _RESTLESS:
+                self._refuse(key, problem)
+            return problem.result  # and the next call captures anew
+
+    def _check(self, plan, arrays, settings):
+        with plan.machine.lock:
+            return plan.check(self.step, arrays, settings)
+
+    def _refuse(self, key, problem):
+        self.refused[key] = str(problem)
+        self.plans.pop(key, None)
+        import logging  # only now: it takes time to load
+
+        logging.getLogger("tinyae").info("tinyae: a step runs without a plan: %s", problem)
 
     def over(self, batches, seconds=0.05):
         """Run over all batches of an epoch, in slices of about so many seconds within C where that can be.
@@ -138,12 +199,13 @@ class Compiled:
         step returned) per batch; of a slice in C the values are Python floats.
         """
         order, size = batches.order(), batches.batch_size
-        kind = tuple(((size, int(np.prod(X.shape[1:]))), dtype) for X, _, dtype in batches.sources)
+        kind = (mode.recording, *(((size, int(np.prod(X.shape[1:]))), dtype) for X, _, dtype in batches.sources))
         start, whole, count = 0, len(order) - len(order) % size, 1
         while start < len(order):
             plan = self._find(kind) if start < whole else None
-            if plan is not None and plan.agreed and plan.machine.takes(batches.sources):
-                count = min(count, (whole - start) // size)
+            if plan is not None and plan.agreed and plan.left > 1 and plan.machine.takes(batches.sources):
+                count = min(count, (whole - start) // size, plan.left - 1)
+                plan.left -= count
                 begin = time.perf_counter()
                 values = plan.machine.epoch(count, batches.sources, order[start : start + count * size])
                 yield [(size, plan.nest(row)) for row in zip(*[v.tolist() for v in values])]
@@ -158,7 +220,7 @@ class Compiled:
     def explain(self):
         """Print every plan: the program before and after each pass, its instructions, and its memory."""
         name = getattr(self, "__qualname__", "step")
-        if not self.plans:
+        if not any(self.plans.values()):
             print(f"{name}: no plan yet" + "".join(f"\n  {why}" for why in self.refused.values()))
         for plans in self.plans.values():
             for plan in plans:
@@ -188,17 +250,14 @@ class Compiled:
         return None
 
     def _capture(self, key, arrays, settings):
-        for name in {name for plan in self.plans.get(key, ()) if not plan.agreed for name in plan.changed()}:
-            raise PlanError(
-                f"compile: {name}, a number that the step reads, changes from call to call. Pass it as an argument, or "
-                "by keyword if it has few values."
-            )
+        self._count_changes(key)
         inputs = _tensors([a.view() for a in arrays])  # one array may be two arguments, or state, too
         with Recorder() as recorder:
             try:
                 for x in inputs:
                     recorder.input(x)
-                result = self.step(*inputs, **settings)
+                with Reads() as reads:
+                    result = self.step(*inputs, **settings)
                 leaves = _leaves(result)
                 for leaf in leaves:
                     if leaf is not None and not isinstance(leaf, Var):
@@ -209,13 +268,15 @@ class Compiled:
                 outputs = [v for v in leaves if v is not None]
                 recorder.check_gradients(outputs)
                 program = recorder.program([recorder.output(v) for v in outputs])
+                guards = Guards(self.step, reads, recorder.is_result, recorder.modules, recorder.looked.values())
             except BaseException:
                 recorder.undo()
                 raise
         nested = _like(result, iter([leaf if leaf is None else _TENSOR for leaf in leaves]))
         modules, result = list(recorder.modules), _detached(result)
-        del recorder, inputs, leaves, outputs  # before the plan takes its memory: they hold every array of the step
-        plan = Plan(program, settings, nested, modules, self)
+        del recorder, reads, inputs, leaves, outputs  # before the plan takes its memory: they hold the step's arrays
+        plan = Plan(program, settings, nested, modules, guards, self)
+        plan.born = self._run_last()
         plans = self.plans.setdefault(key, [])
         plans.insert(0, plan)
         del plans[_KEPT:]
@@ -223,20 +284,48 @@ class Compiled:
             del self.plans[next(iter(self.plans))]
         return result
 
+    def _run_last(self):
+        """Another value after every run by plan."""
+        return None if self._latest is None else (id(self._latest[0]), self._latest[0].left)
+
+    def _count_changes(self, key):
+        """PlanError when every capture of these arguments is made useless before it can run."""
+        waiting = next((plan for plan in self.plans.get(key, ()) if not plan.agreed), None)
+        if waiting is None or waiting.born != self._run_last():  # something ran by plan meanwhile
+            self._restless[key] = 0
+            return
+        restless = self._restless[key] = self._restless.get(key, 0) + 1
+        names = waiting.moved()
+        if restless >= _RESTLESS and names:
+            raise PlanError(
+                f"compile: {_listed(names)}, which the step reads, changes from call to call. Pass it as an argument, "
+                "by keyword if it has few values, or keep it in a Tensor and change that with tinyae.assign."
+            )
+
+    # Plans belong to the tensors they were captured with. A copy of an object with a compiled method makes its own.
+
     def __deepcopy__(self, memo):
-        raise PlanError("compile: a compiled step belongs to the tensors it was captured with. Compile the copy anew.")
+        if not hasattr(self.step, "__self__"):
+            raise PlanError(
+                "compile: a compiled step belongs to the tensors it was captured with. Compile the copy anew."
+            )
+        return self  # until it is asked for: `__get__`
 
     def __reduce__(self):
-        raise PlanError("compile: a compiled step cannot be pickled. Compile it anew where it is needed.")
+        thing = getattr(self.step, "__self__", None)
+        if thing is None or getattr(type(thing), self.__name__, None).__class__ is not Compiled:
+            raise PlanError("compile: a compiled step cannot be pickled. Compile it anew where it is needed.")
+        return getattr, (thing, self.__name__)
 
 
 class Plan:
     """One captured step for arrays of one kind, and how it is run."""
 
-    def __init__(self, program, keywords, nested, modules, compiled):
+    def __init__(self, program, keywords, nested, modules, guards, compiled):
         self.program, self.precision, self.agreed = program, compiled.precision, False
+        self.guards, self.recording = guards, mode.recording
+        self.calls, self.left = 1, 1  # of what: Note [Checks]; how many until the next
         self.watch, self.watched = compiled.watch, compiled.watch and compiled.watch()
-        self.numbers = list(_numbers(compiled.step))
         self.kinds, self.keywords = [(value.shape, value.dtype) for value in program.inputs], keywords
         self.nested = nested  # what the step returns, its tensors forgotten
         self.modules = modules
@@ -247,21 +336,24 @@ class Plan:
         for cell in program.cells:
             cell.name = names.get(cell.var, cell.name)
         self.updates = list(dict.fromkeys(i.op.optimizer for i in program.instructions if isinstance(i.op, Update)))
-        self.cells = [(cell.var, cell.array, not cell.var.requires_grad) for cell in program.cells]
         self.written = {i.result.cell.var: i.where for i in program.instructions if i.result.cell is not None}
-        self.states = [(o, o.state) for o in self.updates]
-        self.slots = [(o.state, p, kept) for o in self.updates for p, kept in o.state.items()]
-        self.kept = [(kept, name, value) for _, _, kept in self.slots for name, value in kept.items()
-                     if isinstance(value, np.ndarray)]  # fmt: skip
-        self.keys = [(generator, generator.key) for generator in program.generators]
-        self.settings, self.changes = self._settings(), Module.changes
+        self.same = same = Same()
+        for cell in program.cells:
+            same.leaf(cell.var, cell.array, cell.var.requires_grad, hooks_of(cell.var))
+        for optimizer in self.updates:
+            same.content(optimizer.param_groups)
+            same.attribute(optimizer, "state", optimizer.state)  # else it is loaded from elsewhere,
+            for p, kept in optimizer.state.items():
+                same.entry(optimizer.state, p, kept)  # begun anew,
+                for name, value in kept.items():
+                    if isinstance(value, np.ndarray):
+                        same.entry(kept, name, value)  # or in other memory
+        for generator in program.generators:
+            same.equal(functools.partial(getattr, generator, "key"), generator.key)
+        self.settings = self._optimizer_settings()
         self._remember_groups()
         self.machine = Machine(program, compiled.precision, compiled.backend)
         self.run = self.machine.run
-
-    def _settings(self):
-        """Whatever of the modules and optimizers that took part is frozen into the plan."""
-        return [_attributes(module) for module in self.modules], self._optimizer_settings()
 
     def _optimizer_settings(self):
         return [_group(optimizer, group) for optimizer in self.updates for group in optimizer.param_groups]
@@ -273,7 +365,7 @@ class Plan:
 
     def takes(self, arrays, keywords):
         """Whether it is a plan for arguments like these."""
-        if not self.agreed or len(arrays) != len(self.kinds):
+        if not self.agreed or len(arrays) != len(self.kinds) or mode.recording is not self.recording:
             return False
         if (keywords or self.keywords) and _typed(keywords) != _typed(self.keywords):
             return False
@@ -284,39 +376,27 @@ class Plan:
 
     def fits(self):
         """Whether everything that was frozen into the plan is as it was."""
-        if self.changes != Module.changes:
-            if self._settings() != self.settings:
-                return False
-            self.changes = Module.changes
         for group, before, parameters, ids in self.groups:
             if group["params"] is not parameters or [*map(id, parameters)] != ids or group != before:
-                if self._optimizer_settings() != self.settings[1]:
+                if self._optimizer_settings() != self.settings:
                     return False
                 self._remember_groups()
                 break
-        for optimizer, state in self.states:
-            if optimizer.state is not state:
-                return False  # loaded from elsewhere
-        for state, p, kept in self.slots:
-            if state.get(p) is not kept:
-                return False  # begun anew
-        for kept, name, value in self.kept:
-            if kept.get(name) is not value:
-                return False  # in other memory
-        for generator, key in self.keys:
-            if generator.key != key:
-                return False
-        for var, array, frozen in self.cells:
-            if var._data is not array or (var._node is None) is not frozen:
-                return False
-        if self.numbers and self.changed():
+        if not self.same.check():
             return False
+        renewed = self.guards.renewed
+        if not self.guards.fits():
+            return False
+        if self.guards.renewed != renewed and str(self.guards.renewed).strip("0") == "1":  # 1, 10, 100, ...
+            self.left = min(self.left, 1)
         return self.watch is None or self.watch() == self.watched
 
-    def changed(self):
-        """The names of the step's numbers that are not what they were."""
-        now = ((name, read(), value) for name, read, value in self.numbers)
-        return [name for name, new, value in now if new is not value and new != value]
+    def moved(self):
+        """The names of what is not as it was at the capture."""
+        names = self.guards.moved()
+        if self.watch is not None and self.watch() != self.watched:
+            names.append("watch()")
+        return names
 
     def rows(self):
         """How many numbers it is given."""
@@ -340,13 +420,21 @@ class Plan:
         return _like(self.nested, iter([leaf if leaf is None else next(values) for leaf in _leaves(self.nested)]))
 
     def check(self, step, arrays, settings):
-        """Run the step as ever and as a plan, from the same state; PlanError unless both agree."""
-        before = self._state()
-        result = step(*_tensors(arrays), **settings)
+        """Run the step as ever and as a plan, from the same state; PlanError unless both agree.
+
+        An error of the step itself leaves everything as it was before.
+        """
+        before, noise = self._state(), global_noise()
+        try:
+            result = step(*_tensors(arrays), **settings)
+        except BaseException:
+            self._restore(before)
+            raise
         expected = [np.array(v._data if isinstance(v, Var) else v) for v in _leaves(result) if v is not None]
         after = self._state()
-        self._restore(before)
         try:
+            self._check_itself(noise)
+            self._restore(before)
             values = self.run(arrays)
             compare(self, expected, values, before, after, self._state())
         except BaseException as problem:
@@ -354,12 +442,27 @@ class Plan:
             problem.result = result
             raise
         self.agreed = True
+        self.calls = 10 if self.calls < 10 else 10 * self.calls
+        self.left = self.calls - (2 if self.calls == 10 else self.calls // 10)
         for cell in self.program.cells:  # a run by plan leaves none
             if cell.var.requires_grad:
                 cell.var.grad = None
         for optimizer in self.updates:
             optimizer.zero_grad()
         return self._outputs(values)
+
+    def _check_itself(self, noise):
+        """The step has just run: has it changed what it reads?"""
+        if global_noise() != noise:
+            raise PlanError(
+                "compile: the step draws from the generator of `random` or `np.random`: a plan would draw the same for "
+                "ever. Draw with tinyae.ops, from a tinyae.Generator, or outside, and pass it as an argument."
+            )
+        if names := self.moved():
+            raise PlanError(
+                f"compile: {_listed(names)} changes from call to call: the step itself changes it, and a plan would "
+                "not. Do that outside of the step, return it, or keep it in a Tensor and change that with tinyae.assign."
+            )
 
     def _state(self):
         slots = {(o, p, name): value.copy() if isinstance(value, np.ndarray) else value
@@ -395,29 +498,8 @@ class _Same:
     __hash__ = None
 
 
-def _attributes(module):
-    """What a step may read of a module: its mode, its hooks, and every attribute: plain values, and which objects.
-
-    Results that forward left there are none.
-    """
-    hooks = [_Same(hook) for hooks in (module._pre_hooks, module._forward_hooks) for hook in (hooks or {}).values()]
-    values = [(name, _frozen(value)) for name, value in vars(module).items()
-              if name not in ("training", "_pre_hooks", "_forward_hooks") and not _is_result(value)]  # fmt: skip
-    return module.training, hooks, values
-
-
-def _frozen(value):
-    if isinstance(value, _PLAIN):
-        return value.__class__, value
-    if isinstance(value, (list, tuple)):
-        return [_frozen(v) for v in value]
-    if isinstance(value, dict):
-        return [(_frozen(k), _frozen(v)) for k, v in value.items()]
-    return _Same(value)
-
-
-def _is_result(value):
-    return isinstance(value, Var) and not value.is_leaf
+def _listed(names):
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _group(optimizer, group):
@@ -439,26 +521,6 @@ def _typed(keywords):
             "position; numbers, strings and tuples of them by keyword."
         ) from None
     return key
-
-
-def _numbers(step):
-    """(name, how to read it, its value) of every number that the step's own code takes from its closure and globals."""
-    function = getattr(step, "__func__", step)
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return
-    for name, cell in zip(code.co_freevars, function.__closure__ or ()):
-        read = functools.partial(getattr, cell, "cell_contents", None)
-        if isinstance(read(), (bool, int, float, np.generic)):
-            yield name, read, read()
-    names, codes = set(), [code]
-    while codes:  # with the functions that it defines within
-        one = codes.pop()
-        names.update(one.co_names)
-        codes += [constant for constant in one.co_consts if isinstance(constant, type(code))]
-    for name in sorted(names & function.__globals__.keys()):
-        if isinstance(function.__globals__[name], (bool, int, float, np.generic)):
-            yield name, functools.partial(function.__globals__.get, name), function.__globals__[name]
 
 
 def _tensors(arrays):

@@ -28,6 +28,12 @@ def describe(plan, title):
     lines += [f"  {line}" for line in _table([_row(n, item) for n, item in enumerate(lowered.items)])]
     sizes = [root.nbytes for root in lowered.roots if root.kind == "arena"]
     lines.append(f"arena: {_bytes(lowered.arena)} for {len(sizes)} buffers of {_bytes(sum(sizes))} together")
+    watched = plan.guards.describe()
+    lines += ["", f"watched: {len(watched)} things that the step read when it was captured; compared with the step "
+                  f"itself {'in the next run' if plan.left < 2 else f'in {plan.left} runs'}"]  # fmt: skip
+    if plan.guards.truncated:
+        lines.append("  and more that was too much to watch: the comparison alone finds changes there")
+    lines += [f"  {line}" for line in _table(watched)]
     return "\n".join(lines)
 
 

@@ -76,7 +76,7 @@ class Machine:
         self.code = Executor([self._buffer(root) for root in lowered.roots], instructions, lowered.arena)
         self.expected = {generator: None for generator in program.generators}
         self.known = False  # whether C knows what Python does
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # who compares plan and step holds it meanwhile
         self.outputs = []  # views made once, where they can be
         for ref, value in zip(lowered.outputs, program.outputs):
             fixed = ref.root.kind != "input" and ref.root.dtype == value.dtype
