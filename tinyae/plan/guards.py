@@ -45,6 +45,7 @@ _MANY = 1000  # entries of a list or dictionary from which on only their number 
 _LIMIT = 20_000  # things watched; what lies behind them is left to the comparison with the step
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), np.generic, np.dtype, slice, range)
+_NOISE = (random.Random, np.random.Generator, np.random.RandomState)
 _MISSING, _RESULT = object(), object()
 _NOT_OURS = {*sys.stdlib_module_names, "numpy"} - {"__main__"}
 # Modules of tinyae below nn, and the rules of the optimizers: their code reads nothing that a plan does not know of.
@@ -325,7 +326,7 @@ class _Walk:
             return (types.FunctionType, thing.__code__) if thing.__code__ in self.guards._codes else _Same(thing)
         if isinstance(thing, (types.MethodType, functools.partial, property, staticmethod, classmethod)):
             return (thing.__class__,)
-        if isinstance(thing, (random.Random, np.random.Generator, np.random.RandomState)):
+        if isinstance(thing, _NOISE):
             return _Same(thing), _state(thing)
         if _is_iterator(thing):
             return _Same(thing), _progress(thing)
@@ -333,7 +334,7 @@ class _Walk:
 
     def _enter(self, name, thing):
         """Note what is inside of a thing."""
-        if isinstance(thing, (Var, Optimizer, Generator)):
+        if isinstance(thing, (Var, Optimizer, Generator, *_NOISE)):
             return
         if isinstance(thing, np.ndarray):
             if _is_small(thing) and thing.flags.writeable:
@@ -481,7 +482,7 @@ class _Same:
 
 def _is_ours(module):
     """Whether a module is taken to stay as it is: Python's, NumPy's, tinyae's."""
-    top = (module or "").partition(".")[0]
+    top = module.partition(".")[0] if isinstance(module, str) else ""
     return top == "tinyae" or top in _NOT_OURS or top == "builtins"
 
 
