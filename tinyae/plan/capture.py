@@ -156,14 +156,14 @@ class Recorder:
         operands = tuple(self._operand(v, a, op) for v, a in zip(args, arrays))
         if id(result._data) in self._values:  # an op that returned its operand: nothing happened
             return
-        self.instructions.append(Instruction(op, operands, settings, (self._new(result._data),), here(4), draw))
+        self.instructions.append(Instruction(op, operands, settings, (self._new(result._data),), here(3), draw))
 
     def _check_setting(self, op, name, setting):
         parts = setting if isinstance(setting, tuple) else (setting,)
         for part in parts:
             if isinstance(part, np.ndarray) and part.ndim and id(part) not in _declared and mode.recording:
                 raise PlanError(
-                    f"compile: {op.name} at {at(here(5))}: {name} holds an array of shape {part.shape}, which would be "
+                    f"compile: {op.name} at {at(here(4))}: {name} holds an array of shape {part.shape}, which would be "
                     "frozen. Use ops.take or ops.gather, whose index may be an argument of the step."
                 )
 

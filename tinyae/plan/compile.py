@@ -16,11 +16,14 @@ Ring 4. Read after capture.py and guards.py; then lower.py.
 
 Note [Checks]
     At its 2nd, 10th, 100th, 1,000th ... call, and now and then when something that it depends on was another object of
-    equal value, a plan runs beside the step, from the same state, and must come to the same. So what no guard can see
-    does not stay unseen: the error names what differs, and with ``fallback`` the step is captured anew.
+    equal value, a plan runs beside the step, from the same state: the step must do the same operations as when it was
+    captured, and both must come to the same. So what no guard can see does not stay unseen: the error names what
+    differs, and with ``fallback`` the step is captured anew. At the 2nd call it is captured anew in any case, once: a
+    step may have made something at its first call, such as its buffers.
 """
 
 import functools
+import itertools
 import time
 
 import numpy as np
@@ -29,6 +32,7 @@ from .. import kernels
 from ..engine import Var, _wrap
 from ..errors import BackendError, PlanError, SettingError
 from ..mode import capturing, mode
+from ..source import at
 from ..tensor import Tensor
 from ..transforms import _leaves, _like
 from .agree import TOLERANCES, compare
@@ -143,47 +147,52 @@ class Compiled:
             if plan.takes(arrays, settings) and plan.fits():
                 self._latest = plan, arrays
                 plan.left -= 1
-                return plan(arrays) if plan.left > 0 else self._compare(plan, arrays, settings)
+                if plan.left > 0:
+                    return plan(arrays)
+                return self._check(plan, self._key(arrays, settings), arrays, settings)
         arrays = [a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("=")) for a in arrays]
-        key = (mode.recording, *[(a.shape, a.dtype) for a in arrays], *_typed(settings))
+        key = self._key(arrays, settings)
         plan = self._find(key)
         if plan is not None and plan.agreed:
             self._latest = plan, arrays
             if self._largest is None or plan.rows() >= self._largest[0].rows():
                 self._largest = self._latest
             plan.left -= 1
-            return plan(arrays) if plan.left > 0 else self._compare(plan, arrays, settings)
+            return plan(arrays) if plan.left > 0 else self._check(plan, key, arrays, settings)
         seen = self._seen[key] = self._seen.get(key, 0) + 1
         if seen <= self.after or key in self.refused:
             return self.step(*_tensors(arrays), **settings)
         try:
             if plan is None:
                 return self._capture(key, arrays, settings)
-            return self._check(plan, arrays, settings)
+            return self._check(plan, key, arrays, settings)
         except PlanError as problem:
-            if not self.fallback:
+            if not self.fallback or hasattr(problem, "result"):
                 raise
             self._refuse(key, problem)
-            return problem.result if hasattr(problem, "result") else self.step(*_tensors(arrays), **settings)
+            return self.step(*_tensors(arrays), **settings)
 
-    def _compare(self, plan, arrays, settings):
+    def _key(self, arrays, settings):
+        return (mode.recording, *[(a.shape, a.dtype) for a in arrays], *_typed(settings))
+
+    def _check(self, plan, key, arrays, settings):
         """A run that is compared with the step: Note [Checks]."""
         try:
-            return self._check(plan, arrays, settings)
+            with plan.machine.lock:
+                return plan.check(self._record, arrays, settings)
         except PlanError as problem:
-            key = (mode.recording, *plan.kinds, *_typed(settings))
+            if not hasattr(problem, "result"):  # the step's own
+                raise
             self.plans[key] = [p for p in self.plans.get(key, ()) if p is not plan]
             self._latest = None
             failed = self._failed[key] = self._failed.get(key, 0) + 1
-            if not self.fallback or not hasattr(problem, "result"):
+            # A step may have done at its first call what it does once, such as making its buffers.
+            once = plan.calls == 1 and failed == 1 and not problem.sure
+            if not self.fallback and not once:
                 raise
-            if failed == _RESTLESS:
+            if self.fallback and (problem.sure or failed == _RESTLESS):
                 self._refuse(key, problem)
             return problem.result  # and the next call captures anew
-
-    def _check(self, plan, arrays, settings):
-        with plan.machine.lock:
-            return plan.check(self.step, arrays, settings)
 
     def _refuse(self, key, problem):
         self.refused[key] = str(problem)
@@ -249,15 +258,14 @@ class Compiled:
                 return plan
         return None
 
-    def _capture(self, key, arrays, settings):
-        self._count_changes(key)
+    def _record(self, arrays, settings):
+        """Run the step once, written down: (Recorder, Program, what the step returns)."""
         inputs = _tensors([a.view() for a in arrays])  # one array may be two arguments, or state, too
         with Recorder() as recorder:
             try:
                 for x in inputs:
                     recorder.input(x)
-                with Reads() as reads:
-                    result = self.step(*inputs, **settings)
+                result = self.step(*inputs, **settings)
                 leaves = _leaves(result)
                 for leaf in leaves:
                     if leaf is not None and not isinstance(leaf, Var):
@@ -267,14 +275,20 @@ class Compiled:
                         )
                 outputs = [v for v in leaves if v is not None]
                 recorder.check_gradients(outputs)
-                program = recorder.program([recorder.output(v) for v in outputs])
-                guards = Guards(self.step, reads, recorder.is_result, recorder.modules, recorder.looked.values())
+                return recorder, recorder.program([recorder.output(v) for v in outputs]), result
             except BaseException:
                 recorder.undo()
                 raise
+
+    def _capture(self, key, arrays, settings):
+        self._count_changes(key)
+        with Reads() as reads:
+            recorder, program, result = self._record(arrays, settings)
+        guards = Guards(self.step, reads, recorder.is_result, recorder.modules, recorder.looked.values())
+        leaves = _leaves(result)
         nested = _like(result, iter([leaf if leaf is None else _TENSOR for leaf in leaves]))
         modules, result = list(recorder.modules), _detached(result)
-        del recorder, reads, inputs, leaves, outputs  # before the plan takes its memory: they hold the step's arrays
+        del recorder, reads, leaves  # before the plan takes its memory: they hold the step's arrays
         plan = Plan(program, settings, nested, modules, guards, self)
         plan.born = self._run_last()
         plans = self.plans.setdefault(key, [])
@@ -323,6 +337,7 @@ class Plan:
 
     def __init__(self, program, keywords, nested, modules, guards, compiled):
         self.program, self.precision, self.agreed = program, compiled.precision, False
+        self.done = program.signature()
         self.guards, self.recording = guards, mode.recording
         self.calls, self.left = 1, 1  # of what: Note [Checks]; how many until the next
         self.watch, self.watched = compiled.watch, compiled.watch and compiled.watch()
@@ -419,27 +434,28 @@ class Plan:
         values = iter(values)
         return _like(self.nested, iter([leaf if leaf is None else next(values) for leaf in _leaves(self.nested)]))
 
-    def check(self, step, arrays, settings):
-        """Run the step as ever and as a plan, from the same state; PlanError unless both agree.
+    def check(self, record, arrays, settings):
+        """Run the step as ever and as a plan, from the same state; PlanError unless both agree, in what the step did
+        and in what came of it.
 
-        An error of the step itself leaves everything as it was before.
+        record : callable
+            (arrays, settings) -> (Recorder, Program, result). An error in it leaves everything as it was before.
         """
         before, noise = self._state(), global_noise()
-        try:
-            result = step(*_tensors(arrays), **settings)
-        except BaseException:
-            self._restore(before)
-            raise
+        program, result = record(arrays, settings)[1:]
         expected = [np.array(v._data if isinstance(v, Var) else v) for v in _leaves(result) if v is not None]
         after = self._state()
+        sure = True
         try:
             self._check_itself(noise)
+            sure = False
+            self._check_done(program)
             self._restore(before)
             values = self.run(arrays)
             compare(self, expected, values, before, after, self._state())
         except BaseException as problem:
             self._restore(after)
-            problem.result = result
+            problem.result, problem.sure = result, sure
             raise
         self.agreed = True
         self.calls = 10 if self.calls < 10 else 10 * self.calls
@@ -450,6 +466,18 @@ class Plan:
         for optimizer in self.updates:
             optimizer.zero_grad()
         return self._outputs(values)
+
+    def _check_done(self, program):
+        """Did the step the same as when it was captured?"""
+        pairs = itertools.zip_longest(program.signature(), self.done)
+        differs = next((n for n, (now, then) in enumerate(pairs) if now != then), None)
+        if differs is not None:
+            rows = [*program.instructions[differs:], *self.program.instructions[-1:]]
+            raise PlanError(
+                f"compile: the step does something else than when it was captured, {rows[0].name} at "
+                f"{at(rows[0].where)}. It depends on something that is no argument, no state, and not among what "
+                "`explain` says is watched. Pass it as an argument, or as watch=."
+            )
 
     def _check_itself(self, noise):
         """The step has just run: has it changed what it reads?"""

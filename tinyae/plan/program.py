@@ -103,3 +103,22 @@ class Program:
         self.outputs = outputs  # a Value per leaf of what the step returned
         self.generators = generators  # {generator: draws per step}
         self.tick = tick  # how many values there are, for new ones
+
+    def signature(self):
+        """[what every instruction is]: equal for two runs of a step that did the same."""
+        return [(i.name, *map(_signature, (*i.operands, *i.results, *i.settings.items(), i.draw)))
+                for i in self.instructions]  # fmt: skip
+
+
+def _signature(thing):
+    if isinstance(thing, Value):
+        constant = thing.constant
+        small = constant is not None and constant.size <= 64
+        return thing.number, thing.shape, thing.dtype, constant.tobytes() if small else None
+    if isinstance(thing, (tuple, list)):
+        return (*map(_signature, thing),)
+    if isinstance(thing, np.ndarray):
+        return thing.shape, thing.dtype
+    if isinstance(thing, (float, np.generic)):
+        return repr(thing)
+    return thing if isinstance(thing, (int, str, slice, type(None), np.dtype)) else type(thing)
