@@ -23,11 +23,9 @@ Note [What is watched]
 """
 
 import collections
-import dis
 import functools
 import gc
 import operator
-import random
 import sys
 import types
 
@@ -45,7 +43,6 @@ _MANY = 1000  # entries of a list or dictionary from which on only their number 
 _LIMIT = 20_000  # things watched; what lies behind them is left to the comparison with the step
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), np.generic, np.dtype, slice, range)
-_NOISE = (random.Random, np.random.Generator, np.random.RandomState)
 _MISSING, _RESULT = object(), object()
 _NOT_OURS = {*sys.stdlib_module_names, "numpy"} - {"__main__"}
 # Modules of tinyae below nn, and the rules of the optimizers: their code reads nothing that a plan does not know of.
@@ -116,6 +113,8 @@ def _interest(module):
 
 def _find_lookups(code):
     """(global names, attributes, modules imported, whether attributes of any name) that the code may look up."""
+    import dis  # only now: it takes time to load
+
     names, attributes, imports = set(), {code.co_name}, set()
     for constant in code.co_consts:  # getattr(x, "beta"), and the attributes of a `case`
         for text in constant if isinstance(constant, tuple) else (constant,):
@@ -326,7 +325,7 @@ class _Walk:
             return (types.FunctionType, thing.__code__) if thing.__code__ in self.guards._codes else _Same(thing)
         if isinstance(thing, (types.MethodType, functools.partial, property, staticmethod, classmethod)):
             return (thing.__class__,)
-        if isinstance(thing, _NOISE):
+        if _is_noise(thing):
             return _Same(thing), _state(thing)
         if _is_iterator(thing):
             return _Same(thing), _progress(thing)
@@ -334,7 +333,7 @@ class _Walk:
 
     def _enter(self, name, thing):
         """Note what is inside of a thing."""
-        if isinstance(thing, (Var, Optimizer, Generator, *_NOISE)):
+        if isinstance(thing, (Var, Optimizer, Generator)) or _is_noise(thing):
             return
         if isinstance(thing, np.ndarray):
             if _is_small(thing) and thing.flags.writeable:
@@ -503,16 +502,28 @@ def _progress(iterator):
     return operator.length_hint(iterator, -1), repr(iterator)
 
 
+# Modules that take time to load are asked only where somebody has loaded them.
+
+
+def _is_noise(thing):
+    """Whether a thing is a generator of Python's or NumPy's."""
+    python, numpy = sys.modules.get("random"), sys.modules.get("numpy.random")
+    return (python is not None and isinstance(thing, python.Random)) or (
+        numpy is not None and isinstance(thing, (numpy.Generator, numpy.RandomState))
+    )
+
+
 def _state(generator):
-    if isinstance(generator, np.random.Generator):
-        return repr(generator.bit_generator.state)
-    return repr(generator.get_state() if isinstance(generator, np.random.RandomState) else generator.getstate())
+    if hasattr(generator, "getstate"):
+        return repr(generator.getstate())
+    return repr(generator.bit_generator.state if hasattr(generator, "bit_generator") else generator.get_state())
 
 
 def global_noise():
     """The state of the generators behind ``random.random`` and ``np.random.rand``."""
-    name, keys, *others = np.random.get_state()
-    return random.getstate(), name, keys.tobytes(), *others
+    python, numpy = sys.modules.get("random"), sys.modules.get("numpy.random")
+    state = () if numpy is None else numpy.get_state()
+    return python and python.getstate(), *[part.tobytes() if isinstance(part, np.ndarray) else part for part in state]
 
 
 def _kind(thing):
