@@ -56,11 +56,6 @@ class Estimator:
             setattr(self, name, value)
         return self
 
-    def _plain_settings(self):
-        """What of the settings, and of further attributes, a callback could change while a plan runs."""
-        plain = (bool, int, float, str, type(None))
-        return {name: value for name, value in vars(self).items() if name[-1] != "_" and isinstance(value, plain)}
-
     def __repr__(self):
         changed = [
             f"{name}={getattr(self, name)!r}" for name, default in self.settings().items()

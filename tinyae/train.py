@@ -48,7 +48,7 @@ class Snapshot:
 
 def train(
     objective, optimizer, epoch_batches, *, module, epochs, validate=None, patience=None, callbacks=(), progress=None,
-    compile=False, watch=None
+    compile=False
 ):  # fmt: skip
     """Minimise objective; returns (history, the best epoch's `Snapshot`).
 
@@ -75,8 +75,6 @@ def train(
     compile : bool
         Run repeated steps as a plan (`tinyae.compile`), whole slices of an epoch in C; what cannot be, and everything
         on NumPy alone, runs as ever. L-BFGS, too: of a step whose evaluations are not known before there is no plan.
-    watch : callable, optional
-        () -> whatever of the objective a callback may change, such as the weight of a term: as in `tinyae.compile`.
 
     L-BFGS ends before its last epoch where no step makes the loss smaller. Its row of the history is of the parameters
     after the iteration; that of others is the mean over the epoch, each batch before its step.
@@ -92,7 +90,7 @@ def train(
     else:
         step = _stepper(objective, optimizer)
         if compile and kernels.info()["backend"] == "c":  # NumPy would gain nothing, and hold more
-            step = plan.compile(step, after=PATIENT, fallback=True, watch=watch)
+            step = plan.compile(step, after=PATIENT, fallback=True)
         rows = (_one_epoch(step, epoch_batches(), number, optimizer, progress) for number in range(1, epochs + 1))
     try:
         for epoch in range(1, epochs + 1):

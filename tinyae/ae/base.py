@@ -302,7 +302,6 @@ class Autoencoder(Latent, Estimator):
                 callbacks=[lambda row, f=f: f(self, row) for f in callbacks],
                 progress=Progress(epochs, -(-len(X) // batch_size)) if self.verbose else None,
                 compile=self.compile,
-                watch=self._plain_settings,
             )
         except (KeyboardInterrupt, DivergedError) as interruption:
             self.kept_epoch_ = interruption.best.epoch

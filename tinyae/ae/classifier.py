@@ -154,7 +154,6 @@ class Classifier(Estimator):
                 module=self.net_.decoder if self.freeze else self.net_, epochs=int(self.max_iter), validate=validate,
                 patience=self.n_iter_no_change if self.early_stopping else None,
                 callbacks=[lambda row, f=f: f(self, row) for f in callbacks], progress=progress, compile=self.compile,
-                watch=self._plain_settings,
             )  # fmt: skip
         except (KeyboardInterrupt, DivergedError) as interruption:
             self._remember(interruption.history, interruption.best)

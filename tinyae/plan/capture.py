@@ -3,13 +3,14 @@
 The step's arguments become Tensors, and the engine tells the `Recorder` of every op (`mode.capture`). It knows an
 array by identity: a result, an argument, a declared constant, or a leaf tensor that was there before, which is state
 and read anew at every run. Any other array would be frozen into the plan without a word, so it is refused, with the
-line. A Python number is read at the capture and written into the plan: compile.py makes another plan when one of a
-module, an optimizer, a keyword or the step's own closure and globals changes; others should be arguments, or watched.
+line. Python's numbers, and everything else that the step reads, are written into the plan as they are: guards.py finds
+what they are, and another value is another plan.
 
 Ring 4. Must not know how a program is run.
 """
 
-from weakref import WeakValueDictionary
+from functools import partial
+from weakref import WeakValueDictionary, ref
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class Recorder:
         self.modules = {}
         self._before, self._slots = {}, {}  # of what was changed: arrays, and what optimizers keep
         self._values = {}  # id of an array: its Value at this moment
-        self._held = []  # every array known, so that no id is given twice
+        self._held = []  # every array known, weakly: what the step lets go, the recorder forgets before its id returns
         self.looked = {}  # id: a tensor from outside whose value was taken as a number
         self._made = {}  # id of a Tensor that the step itself made of an array: where
         self._writes = {}  # id of a Var whose memory is written, rightly: the Var
@@ -77,7 +78,10 @@ class Recorder:
         self._tick += 1
         value = Value(self._tick, array, **what)
         self._values[id(array)] = value
-        self._held.append(array)
+        if isinstance(array, np.ndarray):
+            self._held.append(ref(array, partial(_forget, self._values, id(array), value)))
+        else:  # a NumPy number
+            self._held.append(array)
         return value
 
     def input(self, tensor):
@@ -298,3 +302,8 @@ class Recorder:
         """What was heard, with the values that the step returned."""
         draws = {generator: generator.counter - first for generator, first in self.generators.items()}
         return Program(self.inputs, self.instructions, outputs, self.cells, draws, self._tick)
+
+
+def _forget(values, number, value, _):
+    if values.get(number) is value:  # and not of a later version
+        del values[number]
