@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinyae
-from tinyae import kernels, nn, optim
+from tinyae import kernels, nn, ops, optim
 from tinyae.errors import PlanError
 from tinyae.plan.compile import Plan
 from tinyae.plan.guards import Guards, Reads
@@ -259,6 +259,36 @@ def test_what_a_step_does_once_is_no_error():
     lazy.scale.data = np.full(3, 3.0)
     np.testing.assert_allclose(step(X).data, 3 * X)
     assert next(iter(step.plans.values()))[0].agreed
+
+
+def test_what_forward_leaves_in_a_module_is_of_the_latest_run():
+    class Net(nn.Module):
+        def __init__(self):
+            self.layer, self.seen = nn.Linear(3, 2, generator=0), {}
+
+        def forward(self, x):
+            self.code = self.layer(x)
+            self.seen["mean"] = self.code.detach().mean()
+            return ops.tanh(self.code)
+
+    net, rng = Net(), np.random.default_rng(0)
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+
+    @tinyae.compile
+    def step(x):
+        optimizer.zero_grad()
+        loss = net(x).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    for _ in range(12):
+        x = rng.random((4, 3), dtype=np.float32)
+        code = x @ net.layer.weight.data + net.layer.bias.data
+        step(x)
+        np.testing.assert_allclose(net.code.data, code, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(net.seen["mean"].data, code.mean(), rtol=1e-5, atol=1e-6)
+    assert len(step.plans) == 1 and step._latest[0].calls == 100
 
 
 # -- methods --------------------------------------------------------------------------------------------------------

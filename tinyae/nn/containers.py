@@ -30,7 +30,7 @@ class ModuleList(Module):
 
     def _checked(self, index, module):
         if isinstance(module, Module):
-            Module.changes += 1
+            Module.attribute_changes += 1
             return module
         name, what = type(self).__name__, type(module).__name__
         raise SettingError(f"{name}: entry {index} is a {what}, not a Module. Give layers one by one.")
@@ -77,7 +77,7 @@ class ModuleList(Module):
 
     def __delitem__(self, index):
         del self.layers[index if isinstance(index, slice) else self._place(index)]
-        Module.changes += 1
+        Module.attribute_changes += 1
 
 
 class Sequential(ModuleList):
@@ -157,9 +157,9 @@ class ModuleDict(Module):
             raise SettingError(f"ModuleDict: key {key!r}. Give a name without dots: dots join names.")
         if not isinstance(module, Module):
             raise SettingError(f"ModuleDict: entry {key!r} is a {type(module).__name__}, not a Module.")
-        Module.changes += 1
+        Module.attribute_changes += 1
         self.entries[key] = module
 
     def __delitem__(self, key):
-        Module.changes += 1
+        Module.attribute_changes += 1
         del self.entries[key]

@@ -80,7 +80,7 @@ class Module:
     """
 
     training = True
-    changes = 0  # of any module's attributes, so that a plan need not look at them all before each run
+    attribute_changes = 0  # of any module's attributes, so that a plan need not look at them all before each run
     _pre_hooks = _forward_hooks = None  # {handle: function} once there is one
 
     def forward(self, *inputs, **settings):
@@ -111,7 +111,7 @@ class Module:
         What it returns, if not None, takes the inputs' place: a tuple, or the one input. Returns a `Handle` to remove
         the hook with. Copies and pickles of the module take its hooks along.
         """
-        Module.changes += 1
+        Module.attribute_changes += 1
         if self._pre_hooks is None:
             self._pre_hooks = {}
         return Handle(self._pre_hooks, hook)
@@ -121,7 +121,7 @@ class Module:
 
         Returns a `Handle` to remove the hook with. Copies and pickles of the module take its hooks along.
         """
-        Module.changes += 1
+        Module.attribute_changes += 1
         if self._forward_hooks is None:
             self._forward_hooks = {}
         return Handle(self._forward_hooks, hook)
@@ -141,11 +141,11 @@ class Module:
                 f"{type(self).__name__}: {name} is computed and cannot be set. Change "
                 f".parametrised[{name!r}].original, or call unparametrise(module, {name!r}) first."
             )
-        Module.changes += 1
+        Module.attribute_changes += 1
         super().__setattr__(name, value)
 
     def __delattr__(self, name):
-        Module.changes += 1
+        Module.attribute_changes += 1
         super().__delattr__(name)
 
     # -- what is inside ---------------------------------------------------------------------------------------------

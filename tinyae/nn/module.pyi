@@ -18,7 +18,7 @@ class Buffer(Tensor):
 
 class Module:
     training: bool
-    changes: int
+    attribute_changes: int
 
     def forward(self, *inputs: Any, **settings: Any) -> Any: ...
     def __call__(self, *inputs: Any, **settings: Any) -> Any: ...

@@ -288,6 +288,7 @@ class Compiled:
         leaves = _leaves(result)
         nested = _like(result, iter([leaf if leaf is None else _TENSOR for leaf in leaves]))
         modules, result = list(recorder.modules), _detached(result)
+        program.outputs += [recorder.output(place[key]) for place, key in guards.left]
         del recorder, reads, leaves  # before the plan takes its memory: they hold the step's arrays
         plan = Plan(program, settings, nested, modules, guards, self)
         plan.born = self._run_last()
@@ -425,6 +426,9 @@ class Plan:
             if var._writes is not None:  # somebody may keep it for a walk back
                 var._writes[0] += 1
                 var._writes[1] = where
+        if self.guards.left:
+            for (place, key), value in zip(self.guards.left, values[-len(self.guards.left) :]):
+                place[key] = _wrap(Tensor, value, None, None)
         if self.nested is _TENSOR:
             return _wrap(Tensor, values[0], None, None)
         return self.nest([_wrap(Tensor, value, None, None) for value in values])
@@ -444,6 +448,7 @@ class Plan:
         before, noise = self._state(), global_noise()
         program, result = record(arrays, settings)[1:]
         expected = [np.array(v._data if isinstance(v, Var) else v) for v in _leaves(result) if v is not None]
+        expected += [np.array(place[key]._data) for place, key in self.guards.left]
         after = self._state()
         sure = True
         try:

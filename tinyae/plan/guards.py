@@ -100,7 +100,7 @@ class Reads:
                 if any_name and interest == _USER:
                     return None
                 found |= attributes
-        return found
+        return found - {"attribute_changes"}  # Module's own
 
 
 def _interest(module):
@@ -158,16 +158,20 @@ class Guards:
         self.renewed = 0  # how often what was another object turned out to be equal
         walk = _Walk(self, results)
         self._results = walk.results
+        # (list or dictionary, key) where the step leaves what it computed, such as an attribute of a module
+        self.left = [(place, key) for place in walk.places
+                     for key, value in (place.items() if isinstance(place, dict) else enumerate(place))
+                     if isinstance(value, Var) and results(value)]  # fmt: skip
         self._take(walk)
 
     def _take(self, walk):
         self.values, self.truncated = walk.values, walk.truncated
-        self._in_modules, self._elsewhere, self._changes = walk.in_modules, walk.elsewhere, Module.changes
+        self._in_modules, self._elsewhere, self._changes = walk.in_modules, walk.elsewhere, Module.attribute_changes
 
     def fits(self):
         """Whether all is as it was. Nearly always it is the same objects, which is all that is looked at then."""
         if self._elsewhere.check():
-            changes = Module.changes
+            changes = Module.attribute_changes
             if self._changes == changes:
                 return True
             if self._in_modules.check():
@@ -268,7 +272,7 @@ class _Walk:
         self.guards, self.is_result = guards, is_result
         self.values, self.results, self.truncated = {}, set(), False
         self.in_modules, self.elsewhere = Same(), Same()
-        self._seen, self._stack = {}, []
+        self._seen, self._stack, self.places = {}, [], []
         self._note("step", guards._step)
         self._run()
         for code, there in guards._globals.items():  # of what was called, too, that no name led to
@@ -346,12 +350,14 @@ class _Walk:
                     self.elsewhere.content(thing)
         elif isinstance(thing, dict):
             if len(thing) <= _MANY:
+                self.places.append(thing)
                 self.elsewhere.content(thing)
                 for key, value in [*thing.items()]:
                     self._note(f"{name}[{_short(key)}]", value)
         elif isinstance(thing, (list, tuple, collections.deque)):
             if len(thing) <= _MANY:
                 if not isinstance(thing, tuple):
+                    self.places.append(thing)
                     self.elsewhere.content(thing)
                 for i, value in enumerate(thing):
                     self._note(f"{name}[{i}]", value)
@@ -418,6 +424,7 @@ class _Walk:
         looks = self.in_modules if isinstance(thing, Module) else self.elsewhere
         of_classes = {n: value for c in kind.__mro__[::-1] for n, value in vars(c).items() if self._is_read(n)}
         if isinstance(own, dict):
+            self.places.append(own)
             self._of_object(name, own, looks, of_classes)
         for c in kind.__mro__:
             slots = vars(c).get("__slots__", ())
