@@ -340,7 +340,8 @@ class Plan:
         self.program, self.precision, self.agreed = program, compiled.precision, False
         self.done = program.signature()
         self.guards, self.recording = guards, mode.recording
-        self.calls, self.left = 1, 1  # of what: Note [Checks]; how many until the next
+        # Note [Checks]: at which call the next one is, in how many calls, and in how many if another comes before it.
+        self.calls, self.left, self.later = 1, 1, 0
         self.watch, self.watched = compiled.watch, compiled.watch and compiled.watch()
         self.kinds, self.keywords = [(value.shape, value.dtype) for value in program.inputs], keywords
         self.nested = nested  # what the step returns, its tensors forgotten
@@ -404,7 +405,8 @@ class Plan:
         if not self.guards.fits():
             return False
         if self.guards.renewed != renewed and str(self.guards.renewed).strip("0") == "1":  # 1, 10, 100, ...
-            self.left = min(self.left, 1)
+            if not self.later:
+                self.left, self.later = 1, self.left - 1
         return self.watch is None or self.watch() == self.watched
 
     def moved(self):
@@ -463,8 +465,10 @@ class Plan:
             problem.result, problem.sure = result, sure
             raise
         self.agreed = True
-        self.calls = 10 if self.calls < 10 else 10 * self.calls
-        self.left = self.calls - (2 if self.calls == 10 else self.calls // 10)
+        self.left, self.later = self.later, 0
+        if self.left < 1:
+            self.calls = 10 if self.calls < 10 else 10 * self.calls
+            self.left = self.calls - (2 if self.calls == 10 else self.calls // 10)
         for cell in self.program.cells:  # a run by plan leaves none
             if cell.var.requires_grad:
                 cell.var.grad = None

@@ -210,7 +210,7 @@ class Same:
         self._terms.append(term.replace("#", str(len(self._terms))))
 
     def entry(self, place, key, value):
-        """place[key] of a dictionary, or of what a class has."""
+        """place[key] of a dictionary or list, or of what a class has."""
         if value is _MISSING:
             self._add("key# not in place#", place=place, key=key)
         else:
@@ -231,20 +231,22 @@ class Same:
         """function() is as it was, by value."""
         self._add("function#() == value#", function=function, value=value)
 
-    def content(self, thing):
-        """What is in a list, dictionary or set, or the bytes of an array."""
+    def content(self, thing, but=()):
+        """What is in a list, dictionary or set, but for some keys; or the bytes of an array."""
         if isinstance(thing, dict):
             self._add("[*thing#] == keys#", thing=thing, keys=[*thing])
             for key, value in thing.items():
-                self.entry(thing, key, value)
+                if key not in but:
+                    self.entry(thing, key, value)
         elif isinstance(thing, (set, bytearray)):
             self._add("thing# == copy#", thing=thing, copy=thing.copy())
         elif isinstance(thing, np.ndarray):
             self._add("thing#.tobytes() == copy#", thing=thing, copy=thing.tobytes())
-        elif len(thing) <= 8:
+        elif len(thing) <= 8 or but:
             self._add(f"len(thing#) == {len(thing)}", thing=thing)
             for i, value in enumerate(thing):
-                self._add(f"thing#[{i}] is value#", thing=thing, value=value)
+                if i not in but:
+                    self.entry(thing, i, value)
         else:
             self._add("len(thing#) == len(copy#) and all(map(is_, thing#, copy#))", thing=thing, copy=[*thing])
 
@@ -351,16 +353,13 @@ class _Walk:
         elif isinstance(thing, dict):
             if len(thing) <= _MANY:
                 self.places.append(thing)
-                self.elsewhere.content(thing)
-                for key, value in [*thing.items()]:
-                    self._note(f"{name}[{_short(key)}]", value)
+                self.elsewhere.content(thing, self._note_all(name, [*thing.items()]))
         elif isinstance(thing, (list, tuple, collections.deque)):
             if len(thing) <= _MANY:
+                results = self._note_all(name, enumerate(thing))
                 if not isinstance(thing, tuple):
                     self.places.append(thing)
-                    self.elsewhere.content(thing)
-                for i, value in enumerate(thing):
-                    self._note(f"{name}[{i}]", value)
+                    self.elsewhere.content(thing, results)
         elif isinstance(thing, (set, bytearray)):
             self.elsewhere.content(thing)
         elif isinstance(thing, types.FunctionType):
@@ -385,6 +384,10 @@ class _Walk:
             if isinstance(wrapped, types.FunctionType):  # as functools.lru_cache leaves it
                 self._note(f"{name}.__wrapped__", wrapped)
             self._of_instance(name, thing)
+
+    def _note_all(self, name, items):
+        """Note what is in a container; the keys of what the step leaves there."""
+        return {key for key, value in items if self._note(f"{name}[{_short(key)}]", value) is _RESULT}
 
     def _of_function(self, name, function):
         if function.__code__ not in self.guards._codes:
