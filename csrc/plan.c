@@ -631,10 +631,10 @@ static void apply(int rule, const tae_kernels *kernel, int64_t n, void *p, const
 static int check_update(tae_plan *plan, tae_instruction *it) {
     tae_plan_update *q = &it->update;
     if (q->rule < 0 || q->rule >= RULE_COUNT || q->tensors < 0 || (q->tensors && !q->tensor) || !q->numbers) return 0;
-    if (q->step < 0) return 0;
     q->elements = 0;
     for (int i = 0; i < q->tensors; i++) {
         const tae_plan_tensor *t = &q->tensor[i];
+        if (t->step < 0 || t->advance < 0) return 0;
         if (!holds(plan, WRITES, it->dtype, t->p, 1, t->n) || !holds(plan, READS, it->dtype, t->g, 1, t->n)) return 0;
         for (int j = 0; j < rules[q->rule].slots; j++)
             if (!holds(plan, WRITES, it->dtype, t->slot[j], 1, t->n)) return 0;
@@ -655,13 +655,15 @@ static void update_part(const work *w, int64_t first, int64_t end) {
         void *slot[3] = {NULL, NULL, NULL};
         for (int j = 0; j < rules[q->rule].slots; j++) slot[j] = (char *)at(w, t->slot[j]) + from * size;
         apply(q->rule, w->kernel, to - from, (char *)at(w, t->p) + from * size, (char *)at(w, t->g) + from * size, slot,
-              q->numbers, q->step);
+              q->numbers, t->step + 1);
     }
 }
 
 static int run_update(tae_plan *plan, tae_instruction *it) {
-    it->update.step++;
-    return in_parts(plan, it, it->update.elements, 64, (double)it->update.elements * 0.25, update_part);
+    tae_plan_update *q = &it->update;
+    const int done = in_parts(plan, it, q->elements, 64, (double)q->elements * 0.25, update_part);
+    for (int i = 0; i < q->tensors; i++) q->tensor[i].step += q->tensor[i].advance;
+    return done;
 }
 
 /* ---- the interpreter --------------------------------------------------------------------------------------------- */

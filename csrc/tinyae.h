@@ -348,16 +348,18 @@ typedef struct {
     tae_place lengths, z, weight, bias, h, c, y, gates, g, dz, dweight, dbias, dh, dc;
 } tae_plan_recurrent;
 
-/* One step of an optimizer on some tensors.  Each run moves `step` on by 1 first: tae_adam's first is 1. */
+/* One step of an optimizer on some tensors.  Each has made `step` steps before a run, whose own number is one more: of
+ * tae_adam's first it is 1.  The run moves it on by `advance`, which is 1 unless a plan updates the tensor twice. */
 typedef struct {
     int64_t n;
     tae_place p, g, slot[3];
+    int64_t step, advance;
 } tae_plan_tensor;
 typedef struct {
     int rule, tensors;
-    const tae_plan_tensor *tensor;
-    const double *numbers;  /* so many as the rule has */
-    int64_t step, elements; /* elements: set by tae_plan_prepare */
+    tae_plan_tensor *tensor;
+    const double *numbers; /* so many as the rule has */
+    int64_t elements;      /* set by tae_plan_prepare */
 } tae_plan_update;
 
 enum { TAE_GEMM, TAE_CHAIN, TAE_REDUCE, TAE_ROWS, TAE_COPY, TAE_FILL, TAE_NOISE, TAE_GATHER, TAE_UPDATE, TAE_WINDOWS,

@@ -380,7 +380,7 @@ def test_update(isa, dtype, rng):
                 numbers = [numbers[0] / 2, *numbers[1:]]
                 program.set_numbers(0, numbers)
             program.run({})
-            assert program.step(0) == step
+            assert program.steps(0) == [step] * len(shapes)
             for i in range(len(shapes)):
                 kept = [slot[i] for slot in s]
                 if rule == "adam":
@@ -397,9 +397,10 @@ def test_update(isa, dtype, rng):
                     assert kernels.rmsprop(p[i], g[i], v, m, kept[-1] if numbers[3] else None, *numbers)
         for found, expected in zip(arrays, [x for group in (p, g, *s) for x in group]):
             np.testing.assert_array_equal(found, expected)
-    program.set_step(0, 10)
+    counts = [10 * k for k in range(len(shapes))]
+    program.set_steps(0, counts)
     program.run({})
-    assert program.step(0) == 11
+    assert program.steps(0) == [count + 1 for count in counts]
 
 
 # -- programs -------------------------------------------------------------------------------------------------------

@@ -214,14 +214,18 @@ def _recurrent_backward(program, q):
 
 
 def _update(program, q):
-    """One step of an optimizer: rule, tensors = [(n, p, g, slot, ...)] with places, numbers, step (made so far).
+    """One step of an optimizer: rule, tensors = [(n, p, g, slot, ...)] with places, numbers; of each tensor
+    steps (made so far) and advance (how many a run of the whole program makes).
 
     numbers: sgd lr, momentum, nesterov, weight_decay (a slot for momentum, or none); adam lr, beta1, beta2, eps,
     weight_decay, decoupled (slots m and v); rmsprop and centered_rmsprop lr, alpha, eps, momentum, weight_decay (slots
     v, for the latter m, for momentum velocity); adagrad lr, lr_decay, eps, weight_decay (v); adadelta lr, rho, eps,
     weight_decay (v and u).
     """
-    tensors = [{"n": n, "p": p, "g": g, "slot": slots} for n, p, g, *slots in q["tensors"]]
+    count = len(q["tensors"])
+    rows = zip(q["tensors"], q.get("steps", [0] * count), q.get("advance", [1] * count), strict=True)
+    tensors = [{"n": n, "p": p, "g": g, "slot": slots, "step": step, "advance": advance}
+               for (n, p, g, *slots), step, advance in rows]  # fmt: skip
     slots = {len(t["slot"]) for t in tensors} or {max(n for name, n in RULES if name == q["rule"])}
     if len(slots) > 1 or (rule := RULES.get((q["rule"], *slots))) is None:
         raise BackendError(f"update: no rule {q['rule']} has {sorted(slots)} slots. There are: {sorted(RULES)}.")
@@ -229,7 +233,7 @@ def _update(program, q):
         raise BackendError(f"update: {q['rule']} takes {lib.tae_rule_numbers(rule)} numbers, not {len(q['numbers'])}.")
     return {
         "rule": rule, "tensors": len(tensors), "tensor": program.keep(ffi.new("tae_plan_tensor[]", tensors)),
-        "numbers": program.keep(ffi.new("double[]", list(q["numbers"]))), "step": q.get("step", 0),
+        "numbers": program.keep(ffi.new("double[]", list(q["numbers"]))),
     }  # fmt: skip
 
 
@@ -442,14 +446,18 @@ class Program:
         numbers = ffi.new("double[]", list(numbers))
         ffi.memmove(ffi.cast("double *", update.numbers), numbers, ffi.sizeof(numbers))
 
-    def step(self, instruction):
-        """How many steps an update has made."""
-        return self._instruction(instruction, "update").step
+    def steps(self, instruction):
+        """How many steps an update has made on each of its tensors."""
+        update = self._instruction(instruction, "update")
+        return [update.tensor[i].step for i in range(update.tensors)]
 
-    def set_step(self, instruction, step):
-        if step < 0:
-            raise BackendError(f"Program: {step} is no number of steps. Give 0 or more.")
-        self._instruction(instruction, "update").step = step
+    def set_steps(self, instruction, steps):
+        """How many steps each tensor of an update has made."""
+        update = self._instruction(instruction, "update")
+        if len(steps) != update.tensors or min(steps, default=0) < 0:
+            raise BackendError(f"Program: {steps} are no numbers of steps of {update.tensors} tensors, 0 or more each.")
+        for i, step in enumerate(steps):
+            update.tensor[i].step = step
 
     def counter(self, instruction):
         """The counter of a noise in the next run."""

@@ -7,6 +7,8 @@ Ring 4. Must not know rules. Read whenever a loss explodes.
 """
 
 import math
+from functools import reduce
+from operator import add
 
 import numpy as np
 
@@ -52,7 +54,7 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, *, error_if_nonfinite=F
             raise PlanError("clip_grad_norm_: a plan cannot stop at a norm. Leave error_if_nonfinite out.")
         norm = _norm_in_ops(gradients, norm_type)
         factor = ops.minimum(max_norm / (norm + 1e-6), 1.0)
-        _replace(parameters, lambda g: g * factor)
+        _replace(parameters, lambda g: g * ops.cast(factor, dtype=g.dtype))
         return norm
     with np.errstate(all="ignore"):
         norm = _norm(gradients, norm_type)
@@ -108,13 +110,14 @@ def _replace(parameters, function):
 
 
 def _norm_in_ops(gradients, norm_type):
+    gradients = [g for g in gradients if g.size] or gradients[:1]
+    largest = reduce(ops.maximum, [ops.max(ops.abs(g)) if g.size else ops.sum(g) for g in gradients])
     if norm_type == math.inf:
-        return ops.max(ops.stack(*[ops.max(ops.abs(g)) for g in gradients]))
-    powers = [ops.sum(ops.square(g) if norm_type == 2 else ops.abs(g) ** norm_type) for g in gradients]
-    total = powers[0]
-    for power in powers[1:]:
-        total = total + power
-    return ops.sqrt(total) if norm_type == 2 else total ** (1 / norm_type)
+        return largest
+    scale = ops.where((largest > 0) * (largest < math.inf), largest, 1.0)  # by it no power overflows: `_norm`
+    parts = [g / ops.cast(scale, dtype=g.dtype) for g in gradients]
+    total = reduce(add, [ops.sum(ops.square(x) if norm_type == 2 else ops.abs(x) ** norm_type) for x in parts])
+    return scale * (ops.sqrt(total) if norm_type == 2 else total ** (1 / norm_type))
 
 
 def _norm(gradients, norm_type):

@@ -10,7 +10,7 @@ from .program import Value
 
 __all__ = ["Chain"]
 
-_MOST_OPS = 48  # of a chain: its registers should stay in the nearest cache
+_MOST_OPS = 48  # of a chain: its registers should stay in the nearest cache; C has room for as many operands, outputs
 
 
 class Chain:
@@ -22,15 +22,16 @@ class Chain:
         self.columns = None
         self.members, self.sums = [], []
         self.inside = {}  # root: the member that makes it
+        self.outside = set()  # what it reads besides: refs and numbers
         self.take(first)
 
     def grow(self, waiting, done):
         """Take in every instruction that can be; returns all that were."""
         there, grown = done | {*self.members, *self.sums}, True
-        while grown and len(self.members) < _MOST_OPS:
+        while grown:
             grown = False
             for node in waiting:
-                if node in there or not node.after <= there or len(self.members) >= _MOST_OPS:
+                if node in there or not node.after <= there or len(self.members) + len(self.sums) >= _MOST_OPS:
                     continue
                 if self.take(node) or self.take_sum(node):
                     there.add(node)
@@ -47,7 +48,7 @@ class Chain:
         dtype = self.lowering.chain_dtype(i)
         if node.activation or dtype is None or dtype != self.dtype or i.result.size != self.size:
             return False  # None is said, since NumPy holds None to be float64
-        columns = self.columns
+        columns, outside = self.columns, {("number", x) for x in i.operands if not isinstance(x, Value)}
         for value in i.values:
             ref = self.lowering.ref(value)
             maker = self.lowering.made_by.get(ref.root)
@@ -57,11 +58,16 @@ class Chain:
                 if not ref.is_whole or ref.size != self.size:
                     return False
                 continue
+            outside.add((ref, i.result.shape))
             mode, wanted = self._reads(ref, i.result.shape)
-            if wanted is not None:
-                if columns not in (None, wanted):
+            if wanted is not None and columns not in (None, wanted):
+                if self.members:
                     return False
-                columns = wanted
+                wanted = None  # of the first, an operand that does not fit is copied: a chain always takes that in
+            columns = wanted or columns
+        if self.members and len(self.outside | outside) > _MOST_OPS:
+            return False
+        self.outside |= outside
         self.columns = columns
         self.members.append(node)
         self.inside[self.lowering.ref(node.result).root] = node
@@ -108,7 +114,7 @@ class Chain:
                 key = ("number", value)
             else:
                 ref = low.converted(low.ref(x), self.dtype).spread(shape)
-                if ref.mode() is None:
+                if ref.mode() is None or ref.mode()[1] not in (None, columns):
                     ref = low.dense(ref)
                 key = (ref.root, ref.offset, ref.mode()[0])
             if key not in places:

@@ -154,9 +154,7 @@ class Compiled:
         key = self._key(arrays, settings)
         plan = self._find(key)
         if plan is not None and plan.agreed:
-            self._latest = plan, arrays
-            if self._largest is None or plan.rows() >= self._largest[0].rows():
-                self._largest = self._latest
+            self._remember(plan, arrays)
             plan.left -= 1
             return plan(arrays) if plan.left > 0 else self._check(plan, key, arrays, settings)
         seen = self._seen[key] = self._seen.get(key, 0) + 1
@@ -175,11 +173,18 @@ class Compiled:
     def _key(self, arrays, settings):
         return (mode.recording, *[(a.shape, a.dtype) for a in arrays], *_typed(settings))
 
+    def _remember(self, plan, arrays):
+        self._latest = plan, arrays
+        if self._largest is None or plan.rows() >= self._largest[0].rows():
+            self._largest = self._latest
+
     def _check(self, plan, key, arrays, settings):
         """A run that is compared with the step: Note [Checks]."""
         try:
             with plan.machine.lock:
-                return plan.check(self._record, arrays, settings)
+                result = plan.check(self._record, arrays, settings)
+            self._remember(plan, arrays)
+            return result
         except PlanError as problem:
             if not hasattr(problem, "result"):  # the step's own
                 raise

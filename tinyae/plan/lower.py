@@ -240,7 +240,7 @@ class _Lowering(Products, Reductions, Moves, Layers, Updates):
             node = min(ready, key=self._urgency)
             members = [node]
             chain = self._chain(node)
-            if chain is not None:
+            if chain is not None and chain.members:  # whatever happens, at least one node is placed
                 members = chain.grow(waiting, done)
                 chain.emit()
             elif isinstance(node.instruction.op, Update):

@@ -29,13 +29,32 @@ _CODES = {np.dtype(np.float32): 0, np.dtype(np.float64): 1, np.dtype(np.uint8): 
 class _Update:
     """An optimizer's instruction, and what C was last told of it."""
 
-    __slots__ = ("counted", "group", "number", "optimizer", "rule", "step", "told")
+    __slots__ = ("_advance", "_before", "_keys", "_states", "group", "number", "optimizer", "rule", "steps", "told")
 
-    def __init__(self, number, item):
-        self.number, self.told, self.step = number, None, 0
+    def __init__(self, number, item, counts):
+        """counts: how often each parameter is updated in one run, so far; it is brought up to date."""
+        self.number, self.told, self.steps = number, None, None
         self.optimizer, self.group, self.rule = (item.fields[name] for name in ("optimizer", "group", "rule"))
-        counts = "step" in self.optimizer.slots
-        self.counted = [self.optimizer.state[p] for p in item.fields["parameters"]] if counts else []
+        self._keys = [(self.optimizer, p) for p in item.fields["parameters"]]
+        self._states = [o.state[p] for o, p in self._keys] if "step" in self.optimizer.slots else []
+        self._before = [counts.get(key, 0) for key in self._keys]
+        for key in self._keys:
+            counts[key] = counts.get(key, 0) + 1
+
+    def find_advance(self, counts):
+        """How many steps each parameter makes in one run: mostly 1."""
+        self._advance = [counts[key] for key in self._keys]
+        return self._advance
+
+    def count(self):
+        """How many steps each parameter will have made when this is reached in a run."""
+        return [state["step"] + before for state, before in zip(self._states, self._before)]
+
+    def advance(self, runs):
+        """So many runs have been made."""
+        self.steps = [step + runs * each for step, each in zip(self.steps, self._advance)]
+        for state, step, before in zip(self._states, self.steps, self._before):
+            state["step"] = step - before
 
     def numbers(self):
         """The rule's settings as they are now."""
@@ -54,7 +73,7 @@ class Machine:
         self.lowered = lowered = lower(program, unary, precision)
         self.numbers = {root: n for n, root in enumerate(lowered.roots)}
         instructions, self.segments = [], []
-        self.noise, self.updates = [], []  # (number of the instruction, item), and _Update
+        self.noise, self.updates, counts = [], [], {}  # (number of the instruction, item), and _Update
         for item in lowered.items:
             if item.kind == "host":
                 self.segments.append(item)
@@ -65,8 +84,10 @@ class Machine:
             if item.kind == "noise":
                 self.noise.append((len(instructions), item))
             if item.kind == "update":
-                self.updates.append(_Update(len(instructions), item))
+                self.updates.append(_Update(len(instructions), item, counts))
             instructions.append((item.kind, self._encode(item)))
+        for update in self.updates:
+            instructions[update.number][1]["advance"] = update.find_advance(counts)
         self.inputs = [(n, root.input) for root, n in self.numbers.items() if root.kind == "input"]
         self.takes_all = [k for _, k in self.inputs] == [*range(len(program.inputs))]  # and in their order
         if backend == "c":
@@ -119,7 +140,7 @@ class Machine:
             fields.pop("draw")
         if item.kind == "update":
             rule, optimizer, group = (item.fields[name] for name in ("rule", "optimizer", "group"))
-            fields |= {"numbers": RULES[rule].numbers(optimizer, group), "step": 0}
+            fields |= {"numbers": RULES[rule].numbers(optimizer, group), "steps": [0] * len(fields["tensors"])}
         return fields
 
     def _place(self, kind, name, ref):
@@ -204,11 +225,14 @@ class Machine:
                     if item.fields["generator"] is generator:
                         self.code.set_counter(number, (counter + item.fields["draw"]) % 2**64)
         for update in self.updates:
-            step = update.counted[0]["step"] if update.counted else 0
-            if not known or update.told != update.group or update.step != step:
+            steps = update.count()
+            if not known or update.told != update.group:
                 self.code.set_numbers(update.number, update.numbers())
-                self.code.set_step(update.number, step)
-                update.told, update.step = dict(update.group), step
+                update.told = dict(update.group)
+            if not known or update.steps != steps:
+                if steps:
+                    self.code.set_steps(update.number, steps)
+                update.steps = steps
         return starts
 
     def _finish(self, starts, steps):
@@ -217,10 +241,7 @@ class Machine:
             generator.counter = (counter + steps * self.program.generators[generator]) % 2**64
             self.expected[generator] = generator.counter
         for update in self.updates:
-            if update.counted:
-                update.step += steps
-                for state in update.counted:
-                    state["step"] = update.step
+            update.advance(steps)
         self.known = True
 
     def _on_host(self, item, arrays, starts):
@@ -240,8 +261,8 @@ class Machine:
         root = ref.root
         if root.kind == "arena":
             flat = self.code.array(self.numbers[root], (max(root.size, 1),), root.dtype)
-        else:
-            flat = (arrays[root.input] if root.kind == "input" else root.array).reshape(-1)
+        else:  # an input may have any strides, and reshaping would keep a stride that is the same everywhere
+            flat = (np.ascontiguousarray(arrays[root.input]) if root.kind == "input" else root.array).reshape(-1)
         item = root.dtype.itemsize
         view = np.lib.stride_tricks.as_strided(flat[ref.offset :], ref.shape, [s * item for s in ref.strides])
         return view if dtype is None or dtype == root.dtype else view.astype(dtype)

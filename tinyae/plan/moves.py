@@ -111,6 +111,8 @@ class Moves:
         if to is None:
             return False
         x = self.ref(value) if isinstance(value, Value) else self.number(value, to.root.dtype)
+        if x.root is to.root:  # what is read is written over: in which order a copy goes is not said
+            x = self._copied(x, to.root.dtype)
         self.copy(x.spread(to.shape), to)
         return True
 

@@ -42,9 +42,9 @@ class Reference:
         """The settings of an update."""
         self._live[instruction]["numbers"] = numbers
 
-    def set_step(self, instruction, step):
-        """How many steps an update has done."""
-        self._live[instruction]["step"] = step
+    def set_steps(self, instruction, steps):
+        """How many steps an update has done on each of its tensors."""
+        self._live[instruction]["steps"] = list(steps)
 
     def set_counter(self, instruction, counter):
         """Where the noise of the next run begins."""
@@ -264,9 +264,9 @@ class Reference:
 
         def run():
             optimizer, names = RULES[i.rule].alone(i.live["numbers"], work)
-            for p, g, *slots in tensors:
-                optimizer._update(p, g, {**dict(zip(names, slots)), "step": i.live["step"]})
-            i.live["step"] += 1
+            for k, (p, g, *slots) in enumerate(tensors):
+                optimizer._update(p, g, {**dict(zip(names, slots)), "step": i.live["steps"][k]})
+                i.live["steps"][k] += i.advance[k]
 
         return run
 

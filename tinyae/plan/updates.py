@@ -27,7 +27,6 @@ class Updates:
             if isinstance(n.instruction.op, Update) and n.instruction.op.group is op.group and n.after <= done
             and is_large_update(n.instruction) == is_large_update(node.instruction)
             and self._floats(n.instruction) and n.result.dtype == node.result.dtype
-            and _steps(n.instruction.op) == _steps(op)
         ]  # fmt: skip
         tensors, reads, writes = [], [], []
         for n in members:
@@ -47,7 +46,3 @@ class Updates:
 def is_large_update(instruction):
     """Whether it is the update of a parameter that fills a cache."""
     return isinstance(instruction.op, Update) and instruction.result.size >= _LARGE
-
-
-def _steps(update):
-    return update.optimizer.state[update.parameter].get("step", 0)
