@@ -252,3 +252,27 @@ def test_gradients_are_clipped_alike_however_large(norm_type, backend):
         for a, b in zip(gradients, others):
             assert a.dtype == b.dtype
             np.testing.assert_allclose(a.data, b.data, rtol=1e-6)
+
+
+NUMBERS = {
+    "sum": lambda y: ops.sum(y, axis=0), "mean": lambda y: ops.mean(y, axis=-1), "max": lambda y: ops.max(y, axis=0),
+    "argmax": lambda y: ops.argmax(y, axis=0) * y, "softmax": lambda y: ops.softmax(y) * y,
+    "log_softmax": lambda y: ops.log_softmax(y, axis=0) + y, "logsumexp": lambda y: ops.logsumexp(y, axis=0),
+    "cumsum": ops.cumsum, "pad": lambda y: ops.pad(y, widths=1), "var": lambda y: ops.var(y, axis=0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_that_is_said_to_have_an_axis(name, backend):
+    """As NumPy takes it, so do the ops, and so does a plan, forward and back."""
+
+    def step(y):
+        y.requires_grad_(True)
+        value = NUMBERS[name](y)
+        return value, tinyae.grad(ops.sum(value * 1.5), y)
+
+    compiled = tinyae.compile(step, backend=backend)
+    for y in np.float32([0.5, -1.0, 2.0]):
+        for a, b in zip(compiled(y), step(tinyae.Tensor(y))):
+            assert a.shape == b.shape and a.dtype == b.dtype and np.allclose(a.data, b.data, rtol=1e-6, atol=1e-7)

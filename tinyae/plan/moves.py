@@ -82,12 +82,10 @@ class Moves:
 
     def _do_pad(self, node):
         i = node.instruction
-        if i.settings["mode"] != "constant":
-            return False
         x, out = self.ref(i.operands[0]), self.ref(node.result)
-        marked = np.pad(np.ones(x.shape, bool), i.settings["widths"]).nonzero()
-        if not x.size:
+        if i.settings["mode"] != "constant" or not x.shape or not x.size:
             return False
+        marked = np.pad(np.ones(x.shape, bool), i.settings["widths"]).nonzero()
         box = tuple(slice(int(a.min()), int(a.max()) + 1) for a in marked)
         self.fill(out, float(i.settings["value"]))
         self.copy(x, out.view(lambda a: a[box]))

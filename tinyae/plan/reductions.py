@@ -56,7 +56,7 @@ class Reductions:
         if x.root.dtype not in _FLOATS or not x.size:
             return False
         x, out = self.dense(x), self.ref(node.result)
-        if axis is None:
+        if axis is None or not x.shape:
             outer, n, inner = 1, x.size, 1
         else:
             axis %= len(x.shape)
@@ -81,7 +81,7 @@ class Reductions:
     def _back_softmax(self, node):
         i = node.instruction
         g, y = (self.dense(self.ref(v)) for v in i.operands)
-        if i.settings["axis"] not in (-1, len(y.shape) - 1):
+        if not y.shape or i.settings["axis"] not in (-1, len(y.shape) - 1):
             return False
         out = self.ref(node.result)
         self.add("rows_backward", [g, y], [out], what=i.op.op.name, dtype=y.root.dtype, rows=y.size // y.shape[-1],
@@ -118,4 +118,5 @@ def _summed(i):
         to, new = i.settings["shape"], len(shape) - len(i.settings["shape"])
         return [a for a in range(len(shape)) if a < new or (to[a - new] == 1 and shape[a] != 1)]
     axis = i.settings.get("axis")
-    return [*range(len(shape))] if axis is None else [int(a) % len(shape) for a in np.atleast_1d(axis)]
+    every = axis is None or not shape  # a number has no axis, and is said to have one, as by NumPy
+    return [*range(len(shape))] if every else [int(a) % len(shape) for a in np.atleast_1d(axis)]
