@@ -22,8 +22,8 @@ Note [Checks]
     step may have made something at its first call, such as its buffers.
 """
 
+import collections
 import functools
-import itertools
 import time
 
 import numpy as np
@@ -35,7 +35,7 @@ from ..mode import capturing, mode
 from ..source import at
 from ..tensor import Tensor
 from ..transforms import _leaves, _like
-from .agree import TOLERANCES, compare
+from .agree import TOLERANCES, compare, nudged
 from .capture import Recorder
 from .explain import describe, measure
 from .guards import Guards, Reads, Same, global_noise, hooks_of
@@ -464,7 +464,9 @@ class Plan:
             self._check_done(program)
             self._restore(before)
             values = self.run(arrays)
-            compare(self, expected, values, before, after, self._state())
+            now = self._state()
+            compare(self, arrays, expected, values, before, after, now, functools.partial(self._run_beside, before, arrays))
+            self._restore(now)
         except BaseException as problem:
             self._restore(after)
             problem.result, problem.sure = result, sure
@@ -481,15 +483,25 @@ class Plan:
             optimizer.zero_grad()
         return self._outputs(values)
 
+    def _run_beside(self, state, arrays, number):
+        """(values, state) of a run from nearly that state: parameters and arguments are an ulp beside."""
+        cells, *rest = state
+        draw = np.random.default_rng(number)
+        weights = [cell.var.requires_grad for cell in self.program.cells]
+        self._restore(([nudged(a, draw) if weight else a for a, weight in zip(cells, weights)], *rest))
+        values = self.run([nudged(a, draw) if np.any(a % 1) else a for a in arrays])  # not class numbers, masks
+        return values, self._state()
+
     def _check_done(self, program):
         """Did the step the same as when it was captured?"""
-        pairs = itertools.zip_longest(program.signature(), self.done)
-        differs = next((n for n, (now, then) in enumerate(pairs) if now != then), None)
-        if differs is not None:
-            rows = [*program.instructions[differs:], *self.program.instructions[-1:]]
+        then, now = collections.Counter(self.done), program.signature()
+        new, missing = collections.Counter(now) - then, then - collections.Counter(now)
+        if new or missing:
+            rows = zip(program.instructions, now)
+            row = next((i for i, what in rows if what in new), program.instructions[-1])
             raise PlanError(
-                f"compile: the step does something else than when it was captured, {rows[0].name} at "
-                f"{at(rows[0].where)}. It depends on something that is no argument, no state, and not among what "
+                f"compile: the step does something else than when it was captured, {row.name} at "
+                f"{at(row.where)}. It depends on something that is no argument, no state, and not among what "
                 "`explain` says is watched. Pass it as an argument, or as watch=."
             )
 

@@ -105,20 +105,27 @@ class Program:
         self.tick = tick  # how many values there are, for new ones
 
     def signature(self):
-        """[what every instruction is]: equal for two runs of a step that did the same."""
-        return [(i.name, *map(_signature, (*i.operands, *i.results, *i.settings.items(), i.draw)))
-                for i in self.instructions]  # fmt: skip
+        """[what every instruction is, with all that it is computed from]: numbers.
+
+        Of two runs of a step that did the same they are the same, but for their order, which is not the step's: the
+        gradients of parameters come in the order of when these began to want one.
+        """
+        made = {}  # Value: which result of which instruction it is
+        for i in self.instructions:
+            row = hash((i.name, *(_signature(x, made) for x in (*i.operands, *i.settings.items(), i.draw))))
+            made.update((result, (row, k)) for k, result in enumerate(i.results))
+        return [made[i.result][0] for i in self.instructions]
 
 
-def _signature(thing):
+def _signature(thing, made):
     if isinstance(thing, Value):
-        constant = thing.constant
+        constant, cell = thing.constant, None if thing.cell is None else id(thing.cell.var)
         small = constant is not None and constant.size <= 64
-        return thing.number, thing.shape, thing.dtype, constant.tobytes() if small else None
+        return made.get(thing, (thing.input, cell)), thing.shape, thing.dtype, constant.tobytes() if small else None
     if isinstance(thing, (tuple, list)):
-        return (*map(_signature, thing),)
+        return (*(_signature(part, made) for part in thing),)
     if isinstance(thing, np.ndarray):
         return thing.shape, thing.dtype
-    if isinstance(thing, (float, np.generic)):
+    if isinstance(thing, (float, np.generic, slice)):
         return repr(thing)
-    return thing if isinstance(thing, (int, str, slice, type(None), np.dtype)) else type(thing)
+    return thing if isinstance(thing, (int, str, type(None), np.dtype)) else type(thing)
