@@ -496,8 +496,8 @@ def grad(output, inputs, g=None, *, create_graph=False, retain_graph=None, allow
                 f"grad: the output does not depend on input {i} (shape {x._data.shape}). "
                 "Pass allow_unused=True if zeros are what you want."
             )
-        zeros = None if x._node in found else _wrap(output._result, np.zeros_like(x._data), None, None)
-        gradients.append(found.get(x._node, zeros))
+        zeros = None if x._node in found else fixed(np.zeros_like(x._data, order="C"))
+        gradients.append(found[x._node] if zeros is None else _wrap(output._result, zeros, None, None))
     return gradients[0] if single else tuple(gradients)
 
 

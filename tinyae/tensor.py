@@ -224,6 +224,10 @@ class Tensor(Var):
     __hash__ = object.__hash__  # by identity, although == compares values: parameters live in dictionaries
 
     def __getitem__(self, index):
+        if capturing and mode.capture is not None:
+            picked = mode.capture.pick(self, index)
+            if picked is not None:
+                return picked
         return ops.getitem(self, index=_plain_index(index))
 
     def __setitem__(self, index, value):

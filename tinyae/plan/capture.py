@@ -19,6 +19,7 @@ from ..errors import PlanError
 from ..mode import capturing, mode
 from ..source import at, here
 from .guards import SMALL
+from .indexing import by_number
 from .program import Assign, Cell, Instruction, Program, Update, Value, Vjp
 
 __all__ = ["Recorder", "constant"]
@@ -92,6 +93,10 @@ class Recorder:
         """An array that the engine itself made, and that is the same in every run."""
         if id(array) not in self._values:
             self._new(array, constant=array)
+
+    def pick(self, x, index):
+        """x[index] of numbers that may be others in another run; None if it is not such an index."""
+        return by_number(x, index, self.constant)
 
     def made(self, tensor):
         """A Tensor is made of an array inside the step."""
