@@ -116,3 +116,20 @@ def test_a_value_that_is_off_is_seen_in_such_a_net_too(backend, monkeypatch):
     with pytest.raises(PlanError, match="value 0 that the step returns"):
         for _ in range(4):
             step(X)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_parameter_under_another_name_is_the_same(backend):
+    """detach makes a new tensor of the same memory in every run."""
+    net, running = nn.Linear(4, 4, generator=0), tinyae.Tensor(np.zeros(4, "f"))
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+    train = trainer(net, optimizer)
+
+    def step(x):
+        tinyae.assign(running, 0.9 * running + net.bias.detach())
+        return train(x)
+
+    compiled = tinyae.compile(step, backend=backend)
+    for _ in range(11):
+        compiled(X[:, 0, 0, :4])
+    assert len(compiled.plans) == 1

@@ -95,3 +95,21 @@ def test_the_gradient_of_what_is_not_used_is_zero_in_every_run(backend):
     for _ in range(3):
         unused, used = compiled(np.asfortranarray(X[0]))
         assert np.array_equal(unused.data, np.zeros((3, 2))) and np.array_equal(used.data, np.full((3, 2), 2.0))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_view_of_a_declared_array_is_declared(backend):
+    """As the gradient of a product with it needs; whatever it is itself a view of."""
+    weight = nn.Parameter(np.ones((4, 3), np.float32))
+    mix = tinyae.constant(np.linspace(-1, 1, 12, dtype=np.float32).reshape(2, 6)[:, ::2].T)
+    assert not mix.flags.writeable
+
+    def step(x):
+        weight.grad = None
+        loss = ops.sum(ops.square((x @ weight) @ mix * mix[0]))
+        loss.backward()
+        return weight.grad
+
+    compiled, x = tinyae.compile(step, backend=backend), X[:, :, 0].T
+    for _ in range(3):
+        np.testing.assert_allclose(compiled(x).data, step(tinyae.Tensor(x)).data, rtol=1e-5)

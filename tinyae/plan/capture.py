@@ -37,8 +37,7 @@ def constant(array):
     """
     if not isinstance(array, np.ndarray):
         raise PlanError(f"constant: {type(array).__name__} is no NumPy array. Python numbers need no declaration.")
-    array = array.view()
-    array.flags.writeable = False
+    array = np.asarray(memoryview(array).toreadonly())  # whose views lead to it, not to what it is a view of
     _declared[id(array)] = array
     return array
 

@@ -119,7 +119,7 @@ class Program:
 
 def _signature(thing, made):
     if isinstance(thing, Value):
-        constant, cell = thing.constant, None if thing.cell is None else id(thing.cell.var)
+        constant, cell = thing.constant, None if thing.cell is None else id(thing.cell.array)
         small = constant is not None and constant.size <= 64
         return made.get(thing, (thing.input, cell)), thing.shape, thing.dtype, constant.tobytes() if small else None
     if isinstance(thing, (tuple, list)):
