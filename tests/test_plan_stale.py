@@ -2,12 +2,14 @@
 
 A way is a function that returns a step and a change, always from the same start: ``step(x)`` is called three times,
 then ``change()``, then again. What comes out must be what comes out eagerly, or a PlanError where nothing can be
-followed. A way that no look at objects can find (a file, a clock, a large array written in place) may go by until a plan
-is next compared with its step, at its tenth call.
+followed. A way that no look at objects can find (a file, a clock, a large array written in place) may go by until a
+plan is next compared with its step, at its tenth call.
 """
 
 import argparse
+import array
 import collections
+import contextvars
 import copy
 import dataclasses
 import decimal
@@ -124,6 +126,16 @@ def net_of(forward, **attributes):
 @way
 def number_of_a_module():
     return changing(Net(), lambda net: setattr(net, "scale", 3.0))
+
+
+@hidden
+def number_of_a_module_past_setattr():
+    return changing(Net(), lambda net: vars(net).__setitem__("scale", 3.0))
+
+
+@hidden
+def number_of_a_module_by_object_setattr():
+    return changing(Net(), lambda net: object.__setattr__(net, "scale", 3.0))
 
 
 @way
@@ -358,6 +370,12 @@ def function_of_a_lambda():
 
 
 @way
+def class_attribute_of_a_module():
+    net = net_of(lambda self, x: self.layer(x) * (3.0 if self.kind == "hot" else 1.0))
+    return changing(net, lambda net: setattr(type(net), "kind", "hot"))
+
+
+@way
 def class_attribute_of_a_base(patch):
     net = net_of(lambda self, x: self.layer(x) * (3.0 if self.kind == "hot" else 1.0))
     return changing(net, lambda net: patch.setattr(Net, "kind", "hot"))
@@ -398,6 +416,12 @@ def method_of_one_object():
     net = net_of(lambda self, x: self.curve(self.layer(x)))
     type(net).curve = lambda self, h: h
     return changing(net, lambda net: setattr(net, "curve", lambda h: h * 3.0))
+
+
+@way
+def class_of_an_object():
+    hot = type("Hot", (Net,), {"forward": lambda self, x: self.layer(x) * 3.0})
+    return changing(net_of(lambda self, x: self.layer(x)), lambda net: setattr(net, "__class__", hot))
 
 
 @way
@@ -481,6 +505,14 @@ def hook_of_a_gradient_removed():
     net = small()
     handle = net[0].weight.register_hook(lambda g: g * 0.0)
     return changing(net, lambda net: handle.remove())
+
+
+@way
+def number_of_a_hook_of_a_gradient():
+    factor = [1.0]
+    net = small()
+    net[0].weight.register_hook(lambda g: g * factor[0])
+    return changing(net, lambda net: factor.__setitem__(0, -3.0))
 
 
 @way
@@ -687,6 +719,18 @@ def ordered_dict():
 
 
 @way
+def mapping_proxy():
+    inner = {"beta": 1.0}
+    return kept(types.MappingProxyType(inner), lambda v: v["beta"], lambda v: inner.update(beta=3.0))
+
+
+@way
+def chain_of_dicts():
+    inner = {"beta": 1.0}
+    return kept(collections.ChainMap({}, inner), lambda v: v["beta"], lambda v: inner.update(beta=3.0))
+
+
+@way
 def counter():
     return kept(collections.Counter(a=1), lambda v: float(v["a"]), lambda v: v.update(a=2))
 
@@ -694,6 +738,11 @@ def counter():
 @way
 def double_ended_queue():
     return kept(collections.deque([1.0]), lambda v: v[-1], lambda v: v.append(3.0))
+
+
+@way
+def array_of_the_standard_library():
+    return kept(array.array("d", [1.0]), lambda v: v[0], lambda v: v.__setitem__(0, 3.0))
 
 
 @way
@@ -799,6 +848,24 @@ def class_attribute_of_an_object_s_class():
     return kept(kind(), lambda v: v.beta, lambda v: setattr(kind, "beta", 3.0))
 
 
+@hidden
+def attribute_of_a_metaclass():
+    meta = type("Meta", (type,), {"beta": 1.0})
+    return kept(meta("Config", (), {}), lambda v: v.beta, lambda v: setattr(meta, "beta", 3.0))
+
+
+@way
+def object_that_answers_for_its_dict():
+    class Config:
+        def __init__(self):
+            self.values = {"beta": 1.0}
+
+        def __getattr__(self, name):
+            return self.values[name]
+
+    return kept(Config(), lambda v: v.beta, lambda v: v.values.update(beta=3.0))
+
+
 @way
 def object_with_items():
     class Config:
@@ -853,9 +920,24 @@ def attribute_by_its_name():
     return kept(types.SimpleNamespace(beta=1.0), lambda v: getattr(v, "be" + "ta"), lambda v: setattr(v, "beta", 3.0))
 
 
+@hidden
+def attribute_by_attrgetter():
+    read = operator.attrgetter("beta")
+    return kept(types.SimpleNamespace(beta=1.0), lambda v: read(v), lambda v: setattr(v, "beta", 3.0))
+
+
 @way
 def attribute_by_vars():
     return kept(types.SimpleNamespace(beta=1.0), lambda v: vars(v)["beta"], lambda v: setattr(v, "beta", 3.0))
+
+
+@way
+def attribute_of_a_function():
+    def schedule():
+        return schedule.now
+
+    schedule.now = 1.0
+    return kept(schedule, lambda v: v(), lambda v: setattr(v, "now", 3.0))
 
 
 @way
@@ -940,6 +1022,11 @@ def shape_of_a_tensor_outside():
 
 
 @way
+def context_variable():
+    return kept(contextvars.ContextVar("beta", default=1.0), lambda v: v.get(), lambda v: v.set(3.0))
+
+
+@way
 def thread_local():
     local = threading.local()
     local.beta = 1.0
@@ -994,6 +1081,26 @@ def number_read_by_a_function_of_the_globals(patch):
     patch.setitem(globals(), "BETA", 1.0)
     patch.setitem(globals(), "SCHEDULE", lambda: BETA)
     return lambda x: x.sum() * SCHEDULE(), lambda: globals().update(BETA=3.0)
+
+
+@way
+def global_that_appears(patch):
+    patch.setitem(globals(), "WARM", 1.0)
+    del globals()["WARM"]
+    return lambda x: x.sum() * (3.0 if "WARM" in globals() else 1.0), lambda: globals().update(WARM=True)
+
+
+@hidden
+def global_that_hides_a_builtin(patch):
+    patch.setitem(globals(), "abs", abs)
+    del globals()["abs"]
+    return lambda x: x.sum() * abs(-1.0), lambda: globals().update(abs=lambda v: 3.0)
+
+
+@way
+def global_by_its_name(patch):
+    patch.setitem(globals(), "BETA", 1.0)
+    return lambda x: x.sum() * globals()["BETA"], lambda: globals().update(BETA=3.0)
 
 
 @way
@@ -1055,6 +1162,18 @@ def name_imported_within(patch):
 def function_of_another_module_replaced(patch):
     module = another_module(patch, "def read(): return 1.0")
     return lambda x: x.sum() * module.read(), lambda: setattr(module, "read", lambda: 3.0)
+
+
+@way
+def module_loaded_anew(patch):
+    another_module(patch, "BETA = 1.0")
+
+    def step(x):
+        import another_module_of_mine
+
+        return x.sum() * another_module_of_mine.BETA
+
+    return step, lambda: another_module(patch, "BETA = 3.0")
 
 
 # -- the step itself ------------------------------------------------------------------------------------------------
@@ -1147,6 +1266,11 @@ def object_of_the_step_s_object():
 
 
 @way
+def class_attribute_of_the_step_s_object():
+    return of_a_trainer(lambda t: setattr(type(t), "decay", 3.0))
+
+
+@way
 def class_attribute_of_the_step_s_base(patch):
     return of_a_trainer(lambda t: patch.setattr(Trainer, "decay", 3.0))
 
@@ -1154,6 +1278,11 @@ def class_attribute_of_the_step_s_base(patch):
 @way
 def method_of_the_step_s_object_replaced():
     return of_a_trainer(lambda t: setattr(t, "loss", lambda x: nn.l1(t.net(x), x)))
+
+
+@way
+def method_of_the_step_s_class_replaced():
+    return of_a_trainer(lambda t: setattr(type(t), "loss", lambda self, x: nn.l1(self.net(x), x)))
 
 
 @way

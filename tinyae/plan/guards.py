@@ -23,6 +23,8 @@ Note [What is watched]
 """
 
 import collections
+import contextvars
+import copy
 import functools
 import gc
 import operator
@@ -44,6 +46,7 @@ _LIMIT = 20_000  # things watched; what lies behind them is left to the comparis
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), np.generic, np.dtype, slice, range)
 _MISSING, _RESULT = object(), object()
+_MAPPINGS = (dict, types.MappingProxyType)
 _NOT_OURS = {*sys.stdlib_module_names, "numpy"} - {"__main__"}
 # Modules of tinyae below nn, and the rules of the optimizers: their code reads nothing that a plan does not know of.
 _BELOW = {"engine", "errors", "gradcheck", "hooks", "kernels", "mode", "ops", "optim", "plan", "source", "tensor",
@@ -233,13 +236,13 @@ class Same:
 
     def content(self, thing, but=()):
         """What is in a list, dictionary or set, but for some keys; or the bytes of an array."""
-        if isinstance(thing, dict):
+        if isinstance(thing, _MAPPINGS):
             self._add("[*thing#] == keys#", thing=thing, keys=[*thing])
             for key, value in thing.items():
                 if key not in but:
                     self.entry(thing, key, value)
-        elif isinstance(thing, (set, bytearray)):
-            self._add("thing# == copy#", thing=thing, copy=thing.copy())
+        elif isinstance(thing, set) or _is_bytes(thing):
+            self._add("thing# == copy#", thing=thing, copy=copy.copy(thing))
         elif isinstance(thing, np.ndarray):
             self._add("thing#.tobytes() == copy#", thing=thing, copy=thing.tobytes())
         elif len(thing) <= 8 or but:
@@ -257,7 +260,7 @@ class Same:
             self._check = eval(f"lambda: {' and '.join(self._terms) or 'True'}", self._names)
         try:
             return self._check()
-        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError):  # RuntimeError: another thread is there
+        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError):  # the last: another thread is there
             return False
 
 
@@ -319,14 +322,14 @@ class _Walk:
             return _RESULT if name in self.guards._results else _Same(thing)
         if isinstance(thing, np.ndarray):
             return (thing.dtype, thing.shape, thing.tobytes()) if _is_small(thing) else _Same(thing)
-        if isinstance(thing, dict):
+        if isinstance(thing, _MAPPINGS):
             return thing.__class__, len(thing), tuple(thing) if len(thing) <= _MANY else None
         if isinstance(thing, (list, tuple, collections.deque)):
             return thing.__class__, len(thing)
         if isinstance(thing, (set, frozenset)):
             return thing.__class__, frozenset(thing)
-        if isinstance(thing, bytearray):
-            return bytearray, bytes(thing)
+        if _is_bytes(thing):
+            return thing.__class__, bytes(thing)
         if isinstance(thing, types.FunctionType):
             return (types.FunctionType, thing.__code__) if thing.__code__ in self.guards._codes else _Same(thing)
         if isinstance(thing, (types.MethodType, functools.partial, property, staticmethod, classmethod)):
@@ -340,6 +343,8 @@ class _Walk:
     def _enter(self, name, thing):
         """Note what is inside of a thing."""
         if isinstance(thing, (Var, Optimizer, Generator)) or _is_noise(thing):
+            for k, hook in enumerate(hooks_of(thing) or () if isinstance(thing, Var) else ()):
+                self._note(f"{name}'s hook {k}", hook.it)
             return
         if isinstance(thing, np.ndarray):
             if _is_small(thing) and thing.flags.writeable:
@@ -350,7 +355,7 @@ class _Walk:
                     base = base.base
                 if base is not None:
                     self.elsewhere.content(thing)
-        elif isinstance(thing, dict):
+        elif isinstance(thing, _MAPPINGS):
             if len(thing) <= _MANY:
                 self.places.append(thing)
                 self.elsewhere.content(thing, self._note_all(name, [*thing.items()]))
@@ -360,8 +365,13 @@ class _Walk:
                 if not isinstance(thing, tuple):
                     self.places.append(thing)
                     self.elsewhere.content(thing, results)
-        elif isinstance(thing, (set, bytearray)):
+        elif isinstance(thing, set) or _is_bytes(thing):
             self.elsewhere.content(thing)
+        elif isinstance(thing, collections.ChainMap):
+            self._note(f"{name}.maps", thing.maps)
+        elif isinstance(thing, contextvars.ContextVar):
+            self._note(f"{name}.get()", value := thing.get(_MISSING))
+            self.elsewhere.equal(functools.partial(_holds, thing, value), True)
         elif isinstance(thing, types.FunctionType):
             self._of_function(name, thing)
         elif isinstance(thing, types.MethodType):
@@ -380,7 +390,7 @@ class _Walk:
         elif isinstance(thing, type):
             self._of_class(name, thing)
         else:
-            wrapped = getattr(thing, "__wrapped__", None) if not isinstance(thing, Module) else None
+            wrapped = (_own(thing) or {}).get("__wrapped__") if not isinstance(thing, Module) else None
             if isinstance(wrapped, types.FunctionType):  # as functools.lru_cache leaves it
                 self._note(f"{name}.__wrapped__", wrapped)
             self._of_instance(name, thing)
@@ -405,11 +415,16 @@ class _Walk:
                 continue
             if self._note(variable, value) is not _RESULT:
                 self.elsewhere.attribute(cell, "cell_contents", value)
+        self._of_object(name, vars(function), self.elsewhere, {})
         self._of_code(function.__code__, function.__globals__)
 
     def _of_code(self, code, there):
         """The global names that a function looks up, each once."""
-        names, _, imports, _ = _lookups(code)
+        names, texts, imports, _ = _lookups(code)
+        if "globals" in names:  # then what is text may be a name
+            names = names | texts
+            for variable in texts - there.keys():
+                self.elsewhere.entry(there, variable, _MISSING)
         for variable in sorted(names & there.keys()):
             if (id(there), variable) not in self._seen:
                 self._seen[id(there), variable] = True
@@ -419,11 +434,13 @@ class _Walk:
                 if self._note(variable, value) is not _RESULT:
                     self.elsewhere.entry(there, variable, value)
         for module in imports & sys.modules.keys():
-            if not _is_ours(module) and id(sys.modules[module]) not in self._seen:
+            if not _is_ours(module) and ("module", module) not in self._seen:
+                self._seen["module", module] = True
                 self._note(module, sys.modules[module])
+                self.elsewhere.entry(sys.modules, module, sys.modules[module])
 
     def _of_instance(self, name, thing):
-        kind, own = type(thing), getattr(thing, "__dict__", None)
+        kind, own = type(thing), _own(thing)
         looks = self.in_modules if isinstance(thing, Module) else self.elsewhere
         of_classes = {n: value for c in kind.__mro__[::-1] for n, value in vars(c).items() if self._is_read(n)}
         if isinstance(own, dict):
@@ -438,8 +455,10 @@ class _Walk:
                         self.elsewhere.attribute(thing, slot, value)
         if isinstance(thing, (dict, list, tuple)):
             return
-        if not _is_ours(kind.__module__) and id(kind) not in self._seen:
-            self._note(kind.__name__, kind)
+        if not _is_ours(kind.__module__):
+            looks.attribute(thing, "__class__", kind)
+            if id(kind) not in self._seen:
+                self._note(kind.__name__, kind)
 
     def _of_object(self, name, attributes, looks, of_classes):
         """What of an object's dictionary may be read; also what is not there yet, and would hide what its class has."""
@@ -455,9 +474,13 @@ class _Walk:
                     self._note(f"{name}.{attribute}", value)
 
     def _of_class(self, name, kind):
-        for c in kind.__mro__:
-            if _is_ours(c.__module__):
-                continue
+        of_bases = set()
+        for c in [c for c in kind.__mro__ if not _is_ours(c.__module__)][::-1]:
+            for attribute in of_bases - vars(c).keys():  # not there yet, and would hide what a base has
+                if (id(c), attribute) not in self._seen:
+                    self._seen[id(c), attribute] = True
+                    self.elsewhere.entry(vars(c), attribute, _MISSING)
+            of_bases.update(filter(self._is_read, vars(c)))
             for attribute, value in [*vars(c).items()]:
                 if self._is_read(attribute) and (id(c), attribute) not in self._seen:
                     if isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType)):
@@ -489,6 +512,15 @@ class _Same:
     __hash__ = None
 
 
+def _own(thing):
+    """What an object has itself, asked past any __getattr__ of its class; None if it has no room for it."""
+    try:
+        own = type(thing).__getattribute__(thing, "__dict__")
+    except AttributeError:
+        return None
+    return own if isinstance(own, dict) else None
+
+
 def _is_ours(module):
     """Whether a module is taken to stay as it is: Python's, NumPy's, tinyae's."""
     top = module.partition(".")[0] if isinstance(module, str) else ""
@@ -497,6 +529,15 @@ def _is_ours(module):
 
 def _is_small(array):
     return array.size <= SMALL and array.dtype.kind in "biufcSU"
+
+
+def _is_bytes(thing):
+    array = sys.modules.get("array")
+    return isinstance(thing, bytearray) or (array is not None and isinstance(thing, array.array))
+
+
+def _holds(variable, value):
+    return variable.get(_MISSING) is value
 
 
 def _is_iterator(thing):
