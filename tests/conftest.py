@@ -12,6 +12,8 @@ Where does my test go?
                                  under sanitizers, for ARM and with its work counted (-m slow)
     imports, names, docstrings   test_architecture.py
     README                       test_readme.py runs what it shows
+    a compiled step              test_plan*.py; what users write: a template in plans/, from which test_plan_users.py
+                                 draws programs; what may change between two calls: a way in test_plan_stale.py
     anything else                the file named after its module
 
     pytest                                     20 random examples per property
