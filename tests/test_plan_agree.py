@@ -133,3 +133,19 @@ def test_a_parameter_under_another_name_is_the_same(backend):
     for _ in range(11):
         compiled(X[:, 0, 0, :4])
     assert len(compiled.plans) == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_state_that_cancels(backend):
+    """Equal numbers less their mean are 0, or what is left of it."""
+    state = tinyae.Tensor(np.zeros(65, "f"))
+
+    def step(x):
+        tinyae.assign(state, ops.tanh(x.max()))
+        tinyae.assign(state, state - state.mean())
+        return x * 1.0
+
+    compiled = tinyae.compile(step, backend=backend)
+    for k in range(11):
+        compiled(X[0, 0] * 0.1 * k)
+    assert np.max(abs(state.data)) < 1e-6

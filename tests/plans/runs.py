@@ -193,7 +193,7 @@ def compare(eager, nudged, compiled, source):
         if any(largest(x) > DIVERGED for xs in parts for x in xs):
             break  # from here on rounding decides
         promise = min(one * (i + 1), twenty) if grows else one
-        least = 1e-3 * max([largest(x) for xs in parts for x in xs], default=0.0)  # of what cancels
+        least = 0.05 * max([largest(x) for xs in parts for x in xs], default=0.0)  # of what cancels
         for part, (xs, ys) in enumerate(zip(parts, theirs)):
             what = ("returns", "keeps", "returned before")[part]
             if len(xs) != len(ys):

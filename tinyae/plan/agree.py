@@ -68,7 +68,7 @@ def compare(plan, arrays, expected, values, before, after, now, beside):
     trained = {p for optimizer in plan.updates for p in optimizer.parameters}
     for i, (cell, start, a, b) in enumerate(zip(plan.program.cells, before[0], after[0], now[0])):
         if cell.var not in trained:
-            agree(cell.name, a, b, kept * _largest(a), lambda _, now, i=i: now[0][i])
+            agree(cell.name, a, b, max(kept * _largest(a), 8 * _eps(a) * size), lambda _, now, i=i: now[0][i])
             continue
         finite = np.isfinite(a)  # where the step itself diverges, no two roundings agree
         way, off = (float(np.linalg.norm(a[finite] - o[finite])) for o in (start, b))
