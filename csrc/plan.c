@@ -474,6 +474,59 @@ static int run_gather(tae_plan *plan, tae_instruction *it) {
     return q->n == 0 || in_parts(plan, it, q->rows, 1, (double)q->rows * (double)q->n * 0.2, gather_part);
 }
 
+/* ---- scatter, within --------------------------------------------------------------------------------------------- */
+
+static int check_scatter(tae_plan *plan, tae_instruction *it) {
+    const tae_plan_scatter *q = &it->scatter;
+    if ((q->ones & ~1) || !holds(plan, READS, 4, q->index, 1, q->rows)) return 0;
+    if (q->ones) return holds(plan, WRITES, it->dtype, q->out, q->rows, q->n);
+    return holds(plan, READS, it->dtype, q->x, q->rows, q->n) && holds(plan, WRITES, it->dtype, q->out, q->out_rows, q->n);
+}
+
+/* In one thread: rows that meet are added in their order, whatever the number of threads. */
+#define SCATTER(type)                                                                     \
+    for (int64_t r = 0; r < q->rows; r++) {                                               \
+        if (q->ones) {                                                                    \
+            ((type *)out)[r * q->n + index[r]] = 1;                                       \
+        } else {                                                                          \
+            const type *row = (const type *)memory_of(plan, q->x, it->dtype) + r * q->n;  \
+            type *to = (type *)out + index[r] * q->n;                                     \
+            for (int64_t j = 0; j < q->n; j++) to[j] += row[j];                           \
+        }                                                                                 \
+    }
+static int run_scatter(tae_plan *plan, tae_instruction *it) {
+    const tae_plan_scatter *q = &it->scatter;
+    const int64_t *index = memory_of(plan, q->index, 4);
+    void *out = memory_of(plan, q->out, it->dtype);
+    if (!in_range(q->rows, index, q->ones ? q->n : q->out_rows)) return 0;
+    memset(out, 0, (size_t)((q->ones ? q->rows : q->out_rows) * q->n * itemsize(it->dtype)));
+    if (it->dtype) SCATTER(double)
+    else SCATTER(float)
+    return 1;
+}
+#undef SCATTER
+
+static int check_within(tae_plan *plan, tae_instruction *it) {
+    const tae_plan_within *q = &it->within;
+    return q->from >= 0 && q->from <= 4 && holds(plan, READS, q->from, q->x, 1, q->n);
+}
+
+#define WITHIN(type) IVDEP for (int64_t i = 0; i < q->n; i++) \
+    bad |= ((double)((const type *)x)[i] < q->low) | ((double)((const type *)x)[i] > q->high)
+static int run_within(tae_plan *plan, tae_instruction *it) {
+    const tae_plan_within *q = &it->within;
+    const void *x = memory_of(plan, q->x, q->from);
+    int bad = 0;
+    switch (q->from) {
+    case 0: WITHIN(float); break;
+    case 1: WITHIN(double); break;
+    case 4: WITHIN(int64_t); break;
+    default: WITHIN(uint8_t);
+    }
+    return !bad;
+}
+#undef WITHIN
+
 /* ---- windows: convolution, pooling, upsampling ------------------------------------------------------------------- */
 
 static int check_windows(tae_plan *plan, tae_instruction *it) {
@@ -682,6 +735,8 @@ static const struct {
     [TAE_UPDATE] = {check_update, run_update},
     [TAE_WINDOWS] = {check_windows, run_windows},
     [TAE_RECURRENT] = {check_recurrent, run_recurrent},
+    [TAE_SCATTER] = {check_scatter, run_scatter},
+    [TAE_WITHIN] = {check_within, run_within},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 

@@ -330,6 +330,22 @@ typedef struct {
     double scale;
 } tae_plan_gather;
 
+/* The transposed: out (out_rows, n) becomes 0, and gets row r of x (rows, n) added to its row index[r], one after the
+ * other.  With `ones`, instead: out (rows, n) becomes 0, and 1 at column index[r] of its row r. */
+typedef struct {
+    int ones;
+    int64_t rows, n, out_rows;
+    tae_place x, index, out;
+} tae_plan_scatter;
+
+/* Are all values of x (n), of dtype `from`, in [low, high], or NaN?  If not, the instruction fails. */
+typedef struct {
+    int from;
+    int64_t n;
+    double low, high;
+    tae_place x;
+} tae_plan_within;
+
 /* A function of tae_windows by its kind, which writes `small`, `big` or `weight`.  TAE_MAX_POOL_BACKWARD finds the
  * winners anew, in `pooled`, of big's shape. */
 typedef struct {
@@ -363,7 +379,7 @@ typedef struct {
 } tae_plan_update;
 
 enum { TAE_GEMM, TAE_CHAIN, TAE_REDUCE, TAE_ROWS, TAE_COPY, TAE_FILL, TAE_NOISE, TAE_GATHER, TAE_UPDATE, TAE_WINDOWS,
-       TAE_RECURRENT };
+       TAE_RECURRENT, TAE_SCATTER, TAE_WITHIN };
 typedef struct {
     int kind, dtype;
     union {
@@ -378,6 +394,8 @@ typedef struct {
         tae_plan_update update;
         tae_plan_windows windows;
         tae_plan_recurrent recurrent;
+        tae_plan_scatter scatter;
+        tae_plan_within within;
     };
 } tae_instruction;
 

@@ -219,7 +219,7 @@ FORWARD = {
 SLOPE = {
     "sigmoid": lambda y, p: (y * (1 - y), 0),
     "tanh": lambda y, p: ((1 - y) * (1 + y), 0),
-    "relu": lambda y, p: (np.where(y > 0, WIDE(1), 0), 0),
+    "relu": lambda y, p: (np.where(y <= 0, 0, WIDE(1)), 0),
     "leaky_relu": lambda y, p: (np.where(y > 0, WIDE(1), p), 0),
     "elu": lambda y, p: (np.where(y > 0, 1, y + p), 0),
     "gelu": lambda x, p: (phi(x) + x * density(x), np.maximum(phi(x), np.abs(x * density(x)))),

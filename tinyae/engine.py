@@ -41,7 +41,7 @@ import numpy as np
 from . import kernels
 from .errors import AxisError, DtypeError, GraphError, SettingError, ShapeError, TinyaeError
 from .hooks import Handle, after_hooks
-from .mode import capturing, fixed, mode, no_grad, recording
+from .mode import accumulating, capturing, fixed, mode, no_grad, recording
 from .source import at, here
 
 __all__ = ["KEEP_SMALL", "OPS", "Node", "Op", "Var", "broadcast_to", "cast", "grad", "no_grad", "op", "sum_to",
@@ -168,13 +168,14 @@ class Var:
             Record the walk itself, so that gradients can be differentiated. Implies retain_graph.
         """
         gradients = _walk(self, g, None, retain_graph or create_graph, create_graph)
-        for node, value in gradients.items():
-            if isinstance(node.grad, Var):
-                if mode.capture is not None:
-                    mode.capture.accumulate(node.grad)
-                with no_grad() if not create_graph else recording():
-                    value = OPS["add"](node.grad, value)
-            node.grad = value
+        with accumulating:
+            for node, value in gradients.items():
+                if isinstance(node.grad, Var):
+                    if mode.capture is not None:
+                        mode.capture.accumulate(node.grad)
+                    with no_grad() if not create_graph else recording():
+                        value = OPS["add"](node.grad, value)
+                node.grad = value
 
 
 Var._result = Var
@@ -378,7 +379,7 @@ def _function(self):
         except (ValueError, TypeError, IndexError, OverflowError) as problem:
             raise self._error(problem, arrays, settings) from None
         if cls is None:
-            return y
+            return y if not capturing or mode.capture is None else mode.capture.of_plain(arrays, y)
         result = _wrap(cls, y if y.__class__ is _ndarray else np.asarray(y), None, None)
         if self.view and isinstance(args[0], Var) and np.may_share_memory(y, args[0]._data):
             result._writes = _counter(args[0])

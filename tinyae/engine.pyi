@@ -80,6 +80,8 @@ class _OpFunction:
     @overload
     def __call__(self, *arrays: Any, **settings: Any) -> Any: ...
 
+def _wrap(cls: Any, data: Any, node: Any, writes: Any) -> Any: ...
+
 class Op:
     name: str
     definition: Callable[..., Any]
@@ -89,13 +91,14 @@ class Op:
     elementwise: bool
     view: bool
     variadic: bool
+    function: Any
 
     def __init__(
         self,
         definition: Callable[..., Any],
         elementwise: bool,
         view: bool,
-        domain: tuple[float, float],
+        domain: tuple[float, float] | None,
         kinks: tuple[float | str, ...],
         listed: bool = True,
     ) -> None: ...

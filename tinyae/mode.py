@@ -8,12 +8,12 @@ Ring 0. Knows nothing of what is recorded.
 
 from contextlib import contextmanager
 from functools import wraps
-from threading import local
+from threading import RLock, local
 from weakref import ref
 
 from .errors import SettingError
 
-__all__ = ["capturing", "fixed", "mode", "no_grad", "note_write", "recording", "replaying", "watching"]
+__all__ = ["accumulating", "capturing", "fixed", "mode", "no_grad", "note_write", "recording", "replaying", "watching"]
 
 
 class _Mode(local):
@@ -28,6 +28,9 @@ mode = _Mode()
 
 
 capturing = []  # of any thread: where it is empty, as it nearly always is, nobody looks at `mode.capture`
+
+
+accumulating = RLock()  # two threads may walk back to one leaf: adding to a gradient that is there is no single step
 
 
 class no_grad:
@@ -61,10 +64,13 @@ class recording(no_grad):
     _recording = True
 
 
-def fixed(array):
-    """array, said to be the same in every run of a step: zeros to start from, a table. For those who make such."""
+def fixed(array, of=None):
+    """array, said to be the same in every run of a step: zeros to start from, a table. For those who make such.
+
+    of: what it was made of, where that is the user's; an array is then only as fixed as this.
+    """
     if mode.capture is not None:
-        mode.capture.constant(array)
+        mode.capture.constant(array, of)
     return array
 
 

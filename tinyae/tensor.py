@@ -60,7 +60,7 @@ class Tensor(Var):
         self._writes = None
         self._node = None
         if capturing and mode.capture is not None:
-            mode.capture.made(self)
+            mode.capture.made(self, data)
         if requires_grad:
             self.requires_grad_()
 
@@ -68,9 +68,7 @@ class Tensor(Var):
     def data(self):
         """The values as a read-only NumPy view. ``t.data = a`` copies a's values in place and never rebinds."""
         _look(self, "data")
-        view = self._data.view()
-        view.flags.writeable = False
-        return view
+        return np.asarray(memoryview(self._data).toreadonly())  # whose flags do not let it be written to again
 
     @data.setter
     def data(self, value):
@@ -177,6 +175,22 @@ class Tensor(Var):
 
     __add__, __sub__, __mul__, __truediv__, __matmul__ = ops.add, ops.sub, ops.mul, ops.div, ops.matmul
     __eq__, __ne__, __lt__, __le__, __gt__, __ge__ = ops.eq, ops.ne, ops.lt, ops.le, ops.gt, ops.ge
+
+    # Of truth values these are products, maxima and comparisons, which plans know already.
+
+    def __and__(self, other):
+        return ops.mul(self, _truth("&", self, other))
+
+    def __or__(self, other):
+        return ops.maximum(self, _truth("|", self, other))
+
+    def __xor__(self, other):
+        return ops.ne(self, _truth("^", self, other))
+
+    def __invert__(self):
+        return ops.eq(self, _truth("~", self, False))
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
     __neg__, __abs__ = ops.neg, ops.abs
 
     def __radd__(self, other):
@@ -560,6 +574,14 @@ def _arrays_in(answer):
     if isinstance(answer, (list, tuple)):
         return [a for part in answer for a in _arrays_in(part)]
     return [answer] if isinstance(answer, (np.ndarray, np.generic, float)) else []
+
+
+def _truth(operator, tensor, other):
+    """other, if both are truth values."""
+    dtypes = [tensor._data.dtype, other._data.dtype if isinstance(other, Var) else np.asarray(other).dtype]
+    if dtypes != [bool, bool]:
+        raise DtypeError(f"{operator}: dtypes {dtypes[0]} and {dtypes[1]}. It is for bools, such as x > 0 gives.")
+    return other
 
 
 def _plain_index(index):

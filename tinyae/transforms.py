@@ -18,7 +18,8 @@ derivative of the product from the left, which is linear in g (J. Townsend, "A n
 products", 2017).
 """
 
-from functools import wraps
+from functools import reduce, wraps
+from operator import add
 from weakref import ref
 from zlib import crc32
 
@@ -27,7 +28,7 @@ import numpy as np
 from . import ops
 from .engine import Op, Var, _by_order, _leaf, _tick, _wrap, grad
 from .errors import DtypeError, GraphError, SettingError, ShapeError
-from .mode import mode, recording, replaying, watching
+from .mode import fixed, mode, recording, replaying, watching
 from .source import at, here
 from .tensor import Tensor
 
@@ -96,7 +97,7 @@ def _evaluate(function, primals, who, argnums=None, settings={}):
 def _pull(y, inputs, g, retain, create):
     """g J for every input; zeros where y does not depend on it."""
     if not y.requires_grad:
-        return [_wrap(Tensor, np.zeros_like(x._data), None, None) for x in inputs]
+        return [_wrap(Tensor, fixed(np.zeros_like(x._data)), None, None) for x in inputs]
     with recording():
         return list(grad(y, inputs, g, retain_graph=retain, create_graph=create, allow_unused=True))
 
@@ -109,6 +110,11 @@ def _one_number(y, who):
 
 def _given(y, differentiable):
     return y if differentiable else y.detach()
+
+
+def _dot(xs, ts, dtype):
+    """<xs, ts>, of lists that are each one vector."""
+    return reduce(add, [ops.cast(ops.sum(x * t), dtype=dtype) for x, t in zip(xs, ts)])
 
 
 def _along(tree, other, who):
@@ -130,8 +136,9 @@ def _tangents(inputs, tangents, nest, who):
     """Tangents as arrays or Vars of the inputs' shapes and dtypes."""
     given = _along(nest, tangents, who)
     for x, t in zip(inputs, given):
-        if np.shape(t) != x._data.shape:
-            raise ShapeError(f"{who}: a tangent of shape {np.shape(t)} for an input of shape {x._data.shape}.")
+        shape = t._data.shape if isinstance(t, Var) else np.shape(t)
+        if shape != x._data.shape:
+            raise ShapeError(f"{who}: a tangent of shape {shape} for an input of shape {x._data.shape}.")
     return [t.astype(x._data.dtype) if isinstance(t, Tensor) else Tensor(t, dtype=x._data.dtype)
             for x, t in zip(inputs, given)]  # fmt: skip
 
@@ -200,10 +207,11 @@ def jvp(function, primals, tangents):
 
 def _push(y, inputs, tangents, create):
     """J v: with g a variable, <g J, v> is linear in g, and J v is its slope."""
-    g = Tensor(np.zeros_like(y._data), requires_grad=True)
+    zeros = fixed(np.zeros_like(y._data))
+    g = _wrap(Tensor, zeros, _leaf(zeros, here()), None)
     pulled = _pull(y, inputs, g, True, True)
     with recording():
-        product = sum(((p * t).sum() for p, t in zip(pulled, tangents)), Tensor(0.0, dtype=y._data.dtype))
+        product = _dot(pulled, tangents, y._data.dtype)
     return _pull(product, [g], None, create, create)[0]
 
 
@@ -231,7 +239,7 @@ def jacobian(function, argnums=0, *, create_graph=None):
 def _jacobian(y, inputs, create):
     shape = y._data.shape
     if not y._data.size:
-        return [_wrap(Tensor, np.zeros(shape + x._data.shape, x._data.dtype), None, None) for x in inputs]
+        return [_wrap(Tensor, fixed(np.zeros(shape + x._data.shape, x._data.dtype)), None, None) for x in inputs]
     rows = []
     unit = np.zeros(y._data.size, y._data.dtype)
     for i in range(unit.size):
@@ -280,7 +288,7 @@ def hvp(function, primals, tangents):
     tangents = _tangents(inputs, _as_tuple(tangents), nest, "hvp")
     slopes = _pull(_one_number(y, "hvp"), inputs, None, True, True)
     with recording():
-        along = sum(((s * t).sum() for s, t in zip(slopes, tangents)), Tensor(0.0, dtype=y._data.dtype))
+        along = _dot(slopes, tangents, y._data.dtype)
     create = differentiable or any(t.requires_grad for t in tangents)
     return _given(y, differentiable), _like(nest, iter(_pull(along, inputs, None, create, create)))
 
@@ -372,8 +380,23 @@ def custom_op(definition=None, /, *, elementwise=False, view=False):
     Arrays are positional, settings keyword-only; the rule for an argument b stands under ``@cube.vjp("b")``. A rule of
     operators and ops can itself be differentiated; one of NumPy functions cannot, and says so when asked.
     ``gradcheck(cube, x)`` checks it as it checks ours. elementwise: operands broadcast, and the engine sums gradients
-    back; view: the result may share the operand's memory.
+    back; view: the result may share the operand's memory. Raises GraphError when a gradient is wanted for an argument
+    that has no rule.
     """
     if definition is None:
         return lambda function: custom_op(function, elementwise=elementwise, view=view)
-    return Op(definition, elementwise, view, None, (), listed=False).function
+    return _CustomOp(definition, elementwise, view, None, (), listed=False).function
+
+
+class _CustomOp(Op):
+    """An op of the user's. One of ours without a rule has a gradient of zero; here it is more likely forgotten."""
+
+    def _recipe(self, wanted):
+        for i, name in enumerate([None] if self.variadic else self.arguments):
+            if name not in self.rules and wanted >> i & 1 and wanted.bit_length() - 1 > i:
+                raise GraphError(
+                    f"{self.name}: no rule for the gradient of {name or 'its operands'}, which would end here. Give "
+                    f"one, @{self.name}.vjp{'' if name is None else f'({name!r})'}, which returns None if it is zero; "
+                    "or pass x.detach()."
+                )
+        return super()._recipe(wanted)

@@ -183,6 +183,17 @@ def _gather(program, q):
     }
 
 
+def _scatter(program, q):
+    """out (out_rows, n) = 0, then out[index[r]] += x[r] of x (rows, n); ones: out (rows, n), 1 at index[r] of row r."""
+    return {name: q[name] for name in ("rows", "n", "out_rows", "index", "out")} | {
+        "ones": q.get("ones", 0), "x": q.get("x") or NOWHERE}  # fmt: skip
+
+
+def _within(program, q):
+    """Fails unless all of x (n), of dtype `from`, are in [low, high] or NaN."""
+    return {name: q[name] for name in ("from", "n", "low", "high", "x")}
+
+
 def windows_fit(kind, dtype, windows):
     """Whether there is C for a windows instruction of these sizes; NumPy has all of them."""
     return lib is None or lib.tae_windows_fit(WINDOWS[kind], dtype, ffi.new("tae_windows *", windows)) == 0
@@ -244,6 +255,7 @@ KINDS = {
     "copy": (_copy, "copy"), "fill": (_fill, "fill"), "noise": (_noise, "noise"), "gather": (_gather, "gather"),
     "update": (_update, "update"), "windows": (_windows, "windows"),
     "recurrent": (_recurrent, "recurrent"), "recurrent_backward": (_recurrent_backward, "recurrent"),
+    "scatter": (_scatter, "scatter"), "within": (_within, "within"),
 }  # fmt: skip
 
 
@@ -363,7 +375,9 @@ class Program:
 
     def _said(self, bad):
         if 0 <= bad < len(self._kinds):
-            raise DataError(f"Program: instruction {bad}, {self._kinds[bad]}, got a row number that is out of range.")
+            problem = DataError(f"Program: instruction {bad}, {self._kinds[bad]}, got a row number that is out of range.")
+            problem.instruction = bad
+            raise problem
 
     def epoch(self, steps, feeds, losses, inputs=()):
         """Run everything `steps` times.

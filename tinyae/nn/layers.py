@@ -17,7 +17,9 @@ import numpy as np
 from .. import ops
 from ..engine import Var
 from ..errors import AxisError, DtypeError, SettingError
+from ..mode import fixed
 from ..ops.random import Generator
+from ..ops.state import within
 from .init import as_rng, initialise, normal
 from .module import Module, Parameter
 
@@ -121,17 +123,19 @@ class Embedding(Module):
 
     def forward(self, x):
         """weight[x]."""
-        index = np.array(x._data if isinstance(x, Var) else x)  # a copy: the tape keeps it
-        n = self.weight.shape[0]
+        index = x if isinstance(x, Var) else fixed(np.array(x), of=x)  # a copy: the tape keeps it
         if index.dtype.kind not in "iu":
             raise DtypeError(f"embedding: {index.dtype} values of shape {index.shape}. Rows are chosen by integers.")
-        if index.size and not 0 <= index.min() <= index.max() < n:
-            raise AxisError(f"embedding: rows from {index.min()} to {index.max()} where 0 to {n - 1} exist.")
-        return ops.take(self.weight, index)
+        n = self.weight.shape[0]
+        return ops.take(self.weight, within(index, low=0, high=n - 1, error=partial(_no_row, n)))
 
     def extra_repr(self):
         """n_rows, n_out."""
         return ", ".join(map(str, self.weight.shape))
+
+
+def _no_row(n, index, outside):
+    return AxisError(f"embedding: rows from {index.min()} to {index.max()} where 0 to {n - 1} exist.")
 
 
 class Lambda(Module):

@@ -24,13 +24,15 @@ Ring 4. Must not know modules. Read after ``layers.py``; then ``optim``.
 """
 
 import math
+from functools import partial
 
 import numpy as np
 
 from .. import ops
 from ..engine import OPS, Var, cast
 from ..errors import AxisError, DtypeError, SettingError, ShapeError
-from ..mode import mode
+from ..mode import fixed, mode
+from ..ops.state import within
 
 __all__ = [
     "bce", "bce_with_logits", "cosine_distance", "cross_entropy", "gaussian_nll", "huber", "kl_div", "kl_normal", "l1",
@@ -118,17 +120,18 @@ def bce(x_hat, x, *, reduction="mean", weight=None, mask=None):
     Shape: both any -> a number, or the same for reduction="none". Raises SettingError if x_hat leaves [0, 1].
     """
     x_hat, x = _operands("bce", x_hat, x, mask=mask)
-    values = _values(x_hat)
-    outside = values[(values < 0) | (values > 1)]  # without NaN, which is the training loop's to report
-    if outside.size:
-        raise SettingError(
-            f"bce: {outside.size} of {values.size} predictions, such as {outside[0]:g}, are not probabilities. "
-            "End with a sigmoid, or use bce_with_logits."
-        )
-    tiny = float(np.finfo(values.dtype).tiny)
+    x_hat = within(x_hat, low=0, high=1, error=_no_probabilities)  # NaN is the training loop's to report
+    tiny = float(np.finfo(x_hat.dtype).tiny)
     with np.errstate(all="ignore"):
         p, q = ops.clip(x_hat, low=tiny), ops.clip(1.0 - x_hat, low=tiny)
         return _reduce("bce", -(x * ops.log(p) + (1.0 - x) * ops.log(q)), reduction, weight, mask)
+
+
+def _no_probabilities(values, outside):
+    return SettingError(
+        f"bce: {outside.size} of {values.size} predictions, such as {outside[0]:g}, are not probabilities. "
+        "End with a sigmoid, or use bce_with_logits."
+    )
 
 
 def bce_with_logits(logits, x, *, pos_weight=None, reduction="mean", weight=None, mask=None):
@@ -183,7 +186,7 @@ def nll(log_p, target, *, ignore_index=None, reduction="mean", weight=None, mask
 
 
 def _of_classes(loss, scores, target, to_log_p, smoothing, ignore_index, reduction, weight, mask):
-    scores, labels = _array(scores), _values(target)
+    scores, labels = _array(scores), _array(target)
     if not scores.ndim:
         raise ShapeError(f"{loss}: logits are 0-d. The last axis must run over the classes.")
     numbered = labels.shape == scores.shape[:-1]
@@ -191,14 +194,14 @@ def _of_classes(loss, scores, target, to_log_p, smoothing, ignore_index, reducti
         if not numbered:
             raise SettingError(f"{loss}: ignore_index={ignore_index!r} needs class numbers. Use mask= instead.")
         kept = labels != ignore_index
-        mask = kept if mask is None else kept & _values(_checked_mask(loss, mask, labels.shape))
+        mask = kept if mask is None else kept * _checked_mask(loss, mask, labels.shape)
     with np.errstate(all="ignore"):
         if numbered:
             (scores,) = _operands(loss, scores, mask=mask, over_last=True)
             if mask is not None:
-                labels = np.where(_values(mask), labels, 0)
+                labels = ops.where(_checked_mask(loss, mask, labels.shape), labels, 0)
             log_p = to_log_p(scores)
-            terms = ops.sum(ops.where(_one_hot(loss, labels, log_p.shape), log_p, 0.0), axis=-1)
+            terms = ops.sum(ops.where(_one_hot(loss, labels, log_p), log_p, 0.0), axis=-1)
         else:
             scores, target = _operands(loss, scores, target, mask=mask, over_last=True)
             log_p = to_log_p(scores)
@@ -257,7 +260,7 @@ def kl_normal(mu, logvar, *, reduction="mean", weight=None, mask=None):
 
 
 def _array(value, dtype=None):
-    return value if isinstance(value, Var) else np.asarray(value, dtype)
+    return value if isinstance(value, Var) else fixed(np.asarray(value, dtype), of=value)
 
 
 def _values(value):
@@ -313,16 +316,22 @@ def _fitting(loss, name, value, shape):
     )
 
 
-def _one_hot(loss, labels, shape):
+def _one_hot(loss, labels, log_p):
+    shape = log_p.shape
     if labels.dtype.kind not in "biu":
         raise DtypeError(
             f"{loss}: {labels.dtype} target of shape {labels.shape} for logits of shape {shape}. "
             "Class numbers must be integers; probabilities need the shape of the logits."
         )
-    if labels.size and not 0 <= labels.min() <= labels.max() < shape[-1]:
-        found = f"{labels.min()} to {labels.max()}"
-        raise AxisError(f"{loss}: classes from {found} where 0 to {shape[-1] - 1} exist.")
-    return labels[..., None] == np.arange(shape[-1])
+    labels = within(labels, low=0, high=shape[-1] - 1, error=partial(_no_class, loss, shape[-1]))
+    # Compared as floats where a float has every class number: so a plan does it in the pass that sums.
+    dtype = log_p.dtype if shape[-1] <= 1 << np.finfo(log_p.dtype).nmant else np.int64
+    classes = fixed(np.arange(shape[-1], dtype=dtype))
+    return ops.eq(ops.getitem(cast(labels, dtype=dtype), index=(..., None)), classes)
+
+
+def _no_class(loss, n, labels, outside):
+    return AxisError(f"{loss}: classes from {labels.min()} to {labels.max()} where 0 to {n - 1} exist.")
 
 
 def _reduce(loss, terms, reduction, weight, mask):
@@ -330,7 +339,7 @@ def _reduce(loss, terms, reduction, weight, mask):
         raise SettingError(f'{loss}: reduction={reduction!r}. Give "none", "sum", "mean" or "batch".')
     share = None if weight is None else _factor(loss, "weight", weight, terms)
     if mask is not None:
-        share = np.ones((), terms.dtype) if share is None else share
+        share = fixed(np.ones((), terms.dtype)) if share is None else share
         share = ops.where(_checked_mask(loss, mask, terms.shape), share, 0.0)
     with np.errstate(all="ignore"):
         terms = terms if share is None else terms * share

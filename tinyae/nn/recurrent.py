@@ -22,12 +22,15 @@ PyTorch's are uniform in +-1 / sqrt(n_hidden). Biases are 0, but bias_ih of the 
 Ring 4. Read after ``layers.py``.
 """
 
+from functools import partial
+
 import numpy as np
 
 from .. import ops
-from ..engine import Var
+from ..engine import Var, cast
 from ..errors import AxisError, DtypeError, SettingError, ShapeError
 from ..mode import fixed
+from ..ops.state import within
 from .init import as_rng, initialise, zeros
 from .layers import _affine, _size
 from .module import Module, Parameter
@@ -80,7 +83,7 @@ class _Cell(Module):
         if state is None:
             return (fixed(np.zeros(shape, dtype)),) * self._n_states
         state = tuple(state) if isinstance(state, (tuple, list)) else (state,)
-        state = tuple(s if isinstance(s, Var) else np.asarray(s, dtype) for s in state)
+        state = tuple(s if isinstance(s, Var) else fixed(np.asarray(s, dtype), of=s) for s in state)
         if len(state) != self._n_states or any(s.shape != shape for s in state):
             wanted = " and ".join([str(shape)] * self._n_states)
             raise ShapeError(f"state: {' and '.join(str(s.shape) for s in state)}, expected {wanted}.")
@@ -160,7 +163,7 @@ class GRUCell(_Cell):
 
     def _run(self, x, state, steps=None, **settings):
         z, bias = _repeated(_affine(x, self.weight_ih, self.bias_ih), steps), self.bias_hh
-        bias = zeros(z.shape[-1], dtype=self.weight_hh.dtype) if bias is None else bias
+        bias = fixed(zeros(z.shape[-1], dtype=self.weight_hh.dtype)) if bias is None else bias
         return (ops.gru(z, self.weight_hh, bias, *state, activation=self.activation, **settings),)
 
 
@@ -197,8 +200,9 @@ class _Recurrent(Module):
         if lengths is not None:
             length = steps or x.shape[0]
             lengths = _checked(lengths, x.shape[1], length)
-            mask = (np.arange(length)[:, None] < lengths)[..., None]  # what is real
-            x = ops.where(mask[: x.shape[0]], x, 0.0)
+            mask = ops.getitem(ops.lt(fixed(np.arange(length)[:, None]), lengths), index=(..., None))  # what is real
+            x = ops.where(ops.getitem(mask, index=slice(x.shape[0])), x, 0.0)
+            lengths = lengths._data if isinstance(lengths, Var) else lengths
         states = first._unpacked(state, (len(cells), x.shape[1]))
         finals, outputs = [], []
         for number, (k, direction, cell) in enumerate(cells):
@@ -284,11 +288,14 @@ def _repeated(z, steps):
 
 def _checked(lengths, n, steps):
     """How many steps of each row are real, (n,)."""
-    lengths = lengths._data if isinstance(lengths, Var) else np.asarray(lengths)
+    lengths = lengths if isinstance(lengths, Var) else fixed(np.asarray(lengths), of=lengths)
     if lengths.shape != (n,):
         raise ShapeError(f"recurrent: lengths {lengths.shape} for a batch of {n} rows, expected ({n},).")
     if n and lengths.dtype.kind not in "iu":
         raise DtypeError(f"recurrent: lengths of dtype {lengths.dtype}. Steps are counted by integers.")
-    if n and not 0 <= lengths.min() <= lengths.max() <= steps:
-        raise AxisError(f"recurrent: lengths from {lengths.min()} to {lengths.max()} for rows of {steps} steps.")
-    return lengths.astype(np.int64)
+    lengths = within(lengths, low=0, high=steps, error=partial(_no_lengths, steps))
+    return lengths if lengths.dtype == np.int64 else cast(lengths, dtype=np.int64)
+
+
+def _no_lengths(steps, lengths, outside):
+    return AxisError(f"recurrent: lengths from {lengths.min()} to {lengths.max()} for rows of {steps} steps.")

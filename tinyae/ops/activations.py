@@ -47,13 +47,13 @@ def _(g, y):
 
 @op(elementwise=True, kinks=(0.0,))
 def relu(x):
-    """max(x, 0), with derivative 0 at 0."""
+    """max(x, 0), with derivative 0 at 0, and 1 where x is NaN: the gradient goes on to where that came from."""
     return np.maximum(x, 0)
 
 
 @relu.vjp
 def _(g, y):
-    return g * (y > 0)
+    return g * ~(y <= 0)
 
 
 @op(elementwise=True, kinks=(0.0,))

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..engine import op, sum_to
 from ..errors import MatrixError, SettingError, ShapeError
+from ..mode import fixed
 from .shape import flip, reshape, tril, triu, unsqueeze
 
 __all__ = ["cholesky", "inv", "linear", "logdet", "matmul", "outer", "solve", "solve_triangular"]
@@ -192,7 +193,7 @@ def inv(a):
     Shape: (.., n, n) -> same.
     """
     _check_square("inv", a)
-    return solve(a, np.eye(a.shape[-1], dtype=a.dtype))
+    return solve(a, fixed(np.eye(a.shape[-1], dtype=a.dtype)))
 
 
 def solve_triangular(a, b, *, lower=True, transpose=False):

@@ -18,12 +18,12 @@ Ring 2. Must not know Tensor.
 
 import numpy as np
 
-from ..engine import op, sum_to
+from ..engine import Var, _wrap, op, sum_to
 from ..errors import SettingError, ShapeError
-from ..mode import fixed
+from ..mode import fixed, mode
 from .activations import relu, sigmoid, tanh
 from .linalg import _rows, matmul
-from .math import where
+from .math import lt, where
 from .shape import concat, getitem, reshape, stack
 
 __all__ = ["gru", "lstm", "rnn"]
@@ -152,8 +152,15 @@ def _check(name, gates, z, weight, h, c=None, bias=None, lengths=None, activatio
 
 def _steps(z, lengths, reverse):
     """The steps in their order, each with what is real of it, (n, 1), or None if all is."""
-    steps = [(t, None if lengths is None else fixed(np.less(t, lengths)[:, None])) for t in range(z.shape[0])]
+    if mode.capture is not None and mode.capture.knows(lengths):
+        lengths = _wrap(Var, lengths, None, None)  # so that what is asked of it is heard
+    steps = [(t, None if lengths is None else _before(t, lengths)) for t in range(z.shape[0])]
     return steps[::-1] if reverse else steps
+
+
+def _before(t, lengths):
+    real = reshape(lt(t, lengths), shape=(-1, 1))
+    return real if isinstance(real, Var) else fixed(real)
 
 
 def _held(real, new, old):

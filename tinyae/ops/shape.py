@@ -130,6 +130,11 @@ def roll(x, *, shift, axis=None):
     shift and axis are ints or tuples of equal length; axis None rolls the flattened values and keeps the shape.
     """
     axis = tuple(axis) if isinstance(axis, list) else axis
+    count = [len(v) if isinstance(v, (tuple, list)) else 1 for v in (shift, axis)]
+    if axis is not None and count[0] != count[1]:
+        raise ShapeError(f"roll: x {x.shape}, shift={shift!r} along axis={axis!r}. Give as many shifts as axes.")
+    if axis is None and isinstance(shift, (tuple, list)):
+        raise SettingError(f"roll: shift={shift!r} of the flattened values. Give one shift, or an axis for each.")
     return np.roll(x, _each(operator.index, shift), axis) if axis != () else x.copy()
 
 

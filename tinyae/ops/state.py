@@ -1,15 +1,34 @@
-"""Changing memory in place: the one operation that does.
+"""Changing memory in place: the one operation that does; and asking what is in it, which a plan asks in every run.
 
 Ring 2. Must not know Tensor. Its place among recorded operations is Note [Versions] in the engine.
 """
 
 import numpy as np
 
-from ..engine import Var, written
+from ..engine import Op, Var, written
 from ..errors import AxisError, DtypeError, GraphError, ShapeError
 from ..mode import mode, note_write
 
 __all__ = ["assign"]
+
+
+def _within(x, /, *, low, high, error):
+    """x, whose values lie in [low, high] or are NaN; else raises error(x, those outside). Shape: any -> same."""
+    if x.size:
+        with np.errstate(invalid="ignore"):
+            outside = x[(x < low) | (x > high)]
+        if outside.size:
+            raise error(x, outside)
+    return x[...]  # another look at it: a plan has to tell what was asked from what was not
+
+
+# No op for users, so not among OPS: what functions of tinyae ask of values, said so that a plan can ask it as well.
+within = Op(_within, elementwise=False, view=True, domain=None, kinks=(), listed=False).function
+
+
+@within.vjp
+def _(g):
+    return g
 
 
 def assign(var, value, index=...):

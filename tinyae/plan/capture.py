@@ -88,18 +88,31 @@ class Recorder:
         """One of the step's arguments."""
         self.inputs.append(self._new(tensor._data, input=len(self.inputs)))
 
-    def constant(self, array):
-        """An array that the engine itself made, and that is the same in every run."""
-        if id(array) not in self._values:
+    def constant(self, array, of=None):
+        """An array that tinyae itself made, of numbers, or of one that is the same in every run."""
+        if id(array) not in self._values and (not isinstance(of, np.ndarray) or self._is_constant(of)):
             self._new(array, constant=array)
 
     def pick(self, x, index):
         """x[index] of numbers that may be others in another run; None if it is not such an index."""
         return by_number(x, index, self.constant)
 
-    def made(self, tensor):
-        """A Tensor is made of an array inside the step."""
+    def of_plain(self, arrays, result):
+        """The result of an op of plain arrays, which is not recorded: of constants it is a constant."""
+        if isinstance(result, np.ndarray) and all(not isinstance(a, np.ndarray) or self._is_constant(a) for a in arrays):
+            self.constant(result)
+        return result
+
+    def knows(self, array):
+        """Whether an array is what the step was given or has computed."""
+        known = self._values.get(id(array))
+        return known is not None and known.constant is None
+
+    def made(self, tensor, data):
+        """A Tensor is made inside the step: of numbers, which are the same in every run, or of an array."""
         self._made[id(tensor)] = tensor, here(3)
+        if _is_plain(data):
+            self.constant(tensor._data)
 
     def _operand(self, value, array, op):
         known = self._values.get(id(array))
@@ -159,14 +172,16 @@ class Recorder:
         if op.name in _NOISE and op.listed:
             generator = settings["generator"]
             draw = generator.counter - 1 - self.generators.setdefault(generator, generator.counter - 1)
-        for name, setting in settings.items():
-            self._check_setting(op, name, setting)
+        settings = {name: self._setting(op, name, setting) for name, setting in settings.items()}
         operands = tuple(self._operand(v, a, op) for v, a in zip(args, arrays))
         if id(result._data) in self._values:  # an op that returned its operand: nothing happened
             return
         self.instructions.append(Instruction(op, operands, settings, (self._new(result._data),), here(3), draw))
 
-    def _check_setting(self, op, name, setting):
+    def _setting(self, op, name, setting):
+        """A setting as the program has it: an array that the step was given or has computed as its Value."""
+        if isinstance(setting, np.ndarray) and self.knows(setting):
+            return self._values[id(setting)]
         parts = setting if isinstance(setting, tuple) else (setting,)
         for part in parts:
             if isinstance(part, np.ndarray) and part.ndim and id(part) not in _declared and mode.recording:
@@ -174,6 +189,7 @@ class Recorder:
                     f"compile: {op.name} at {at(here(4))}: {name} holds an array of shape {part.shape}, which would be "
                     "frozen. Use ops.take or ops.gather, whose index may be an argument of the step."
                 )
+        return setting
 
     def vjp(self, node, index, kernel, g, values):
         """The gradients that a rule gives, by its C kernel, as one instruction; None if there is none."""
@@ -306,6 +322,11 @@ class Recorder:
         """What was heard, with the values that the step returned."""
         draws = {generator: generator.counter - first for generator, first in self.generators.items()}
         return Program(self.inputs, self.instructions, outputs, self.cells, draws, self._tick)
+
+
+def _is_plain(data):
+    """Whether it is a number, or lists of numbers."""
+    return all(map(_is_plain, data)) if isinstance(data, (list, tuple)) else isinstance(data, (bool, int, float))
 
 
 def _forget(values, number, value, _):

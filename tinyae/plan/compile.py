@@ -59,7 +59,8 @@ def compile(step=None, /, *, precision="highest", backend=None, after=0, fallbac
     ----------
     step : callable
         Of arrays, positional; it computes, calls ``backward``, lets an optimizer step, and returns tensors in lists,
-        tuples or dictionaries, or nothing. Its arguments become Tensors. Keywords are plain settings.
+        tuples or dictionaries, or nothing. Its arguments become Tensors, Python numbers floats of 0 axes, which are
+        float64 beside float64 arrays only. Keywords are plain settings.
     precision : str
         Of matrix products in float32: "highest" multiplies as ever; "high" and "medium" may take the processor's unit
         for short numbers (AMX) where that is faster, as `ops.matmul` does, whose own ``precision`` goes before this.
@@ -141,7 +142,7 @@ class Compiled:
     def __call__(self, *arrays, **settings):
         if capturing and mode.capture is not None:
             mode.capture.refuse_another()
-        arrays = [a if a.__class__ is np.ndarray else a._data if isinstance(a, Var) else np.asarray(a) for a in arrays]
+        arrays = [a if a.__class__ is np.ndarray else a._data if isinstance(a, Var) else _array(a, arrays) for a in arrays]
         if self._latest is not None:  # nearly always: without a key
             plan, _ = self._latest
             if plan.takes(arrays, settings) and plan.fits():
@@ -575,6 +576,14 @@ def _typed(keywords):
             "position; numbers, strings and tuples of them by keyword."
         ) from None
     return key
+
+
+def _array(x, others):
+    """An argument as an array. Python's numbers are weak: they take the precision that the others have."""
+    if x.__class__ not in (int, float):
+        return np.asarray(x)
+    wide = any(hasattr(a, "dtype") and a.dtype == np.float64 for a in others)
+    return np.array(x, np.float64 if wide else np.float32)
 
 
 def _tensors(arrays):

@@ -11,19 +11,19 @@ from .program import Assign, Update, Vjp
 __all__ = ["compute"]
 
 
-def compute(instruction, operands, kernels=False):
+def compute(instruction, operands, kernels=False, arrays={}):
     """What one instruction makes of arrays and numbers; one that changes state does it in place.
 
-    kernels: by the op's C kernel, where there is one.
+    kernels: by the op's C kernel, where there is one. arrays: the settings that are arrays of the step.
     """
-    op = instruction.op
+    op, settings = instruction.op, {**instruction.settings, **arrays}
     if isinstance(op, Op):
-        y = op.kernel(*operands, **instruction.settings) if kernels and op.kernel is not None else None
+        y = op.kernel(*operands, **settings) if kernels and op.kernel is not None else None
         if y is None:
-            y = op.definition(*operands, **instruction.settings)
+            y = op.definition(*operands, **settings)
     elif isinstance(op, Vjp):
         g, *kept = operands
-        named = dict(zip(op.names, kept)) | instruction.settings
+        named = dict(zip(op.names, kept)) | settings
         values = [named[name] for name in op.rule.__code__.co_varnames[1 : op.rule.__code__.co_argcount]]
         y = op.kernel(g, *values) if kernels else None
         y = op.rule(g, *values) if y is None else y

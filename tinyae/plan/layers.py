@@ -12,7 +12,7 @@ from ..kernels.conv import conv2d_windows, conv_transpose2d_windows, weight_wind
 from ..kernels.plan import windows_fit
 from ..kernels.pool import counts_all, places_of, pool_windows, repeat_windows
 from .memory import Ref
-from .program import Vjp
+from .program import Value, Vjp
 
 __all__ = ["Layers"]
 
@@ -108,7 +108,7 @@ class Layers:
             reads["z"] = reads["z"].view(lambda a: a[0])
         lengths = values.get("lengths", settings.get("lengths"))
         if lengths is not None:
-            reads["lengths"] = self.ref(lengths) if "lengths" in values else self.lengths(lengths)
+            reads["lengths"] = self.ref(lengths) if isinstance(lengths, Value) else self.lengths(lengths)
         reads = {key: self.dense(ref) for key, ref in reads.items()}
         n, hidden = reads["h"].shape
         said = {"what": name, "dtype": reads["h"].root.dtype, "steps": steps, "n": n, "hidden": hidden,

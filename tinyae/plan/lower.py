@@ -23,6 +23,7 @@ import math
 import numpy as np
 
 from ..engine import Op
+from ..ops.state import within
 from .chains import Chain
 from .layers import Layers
 from .memory import Ref, Root, arrange
@@ -39,6 +40,8 @@ __all__ = ["Item", "Lowered", "lower"]
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _BOOL = np.dtype(bool)
+# What C may do although not all operands are floats of one kind; each says itself whether it can.
+_OF_NUMBERS = {"argmax", "argmin", "cast", "gather", "_scatter_along", "one_hot", "_within"}
 _PLAIN = {"add", "sub", "mul", "div", "neg", "abs", "sign", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge",
           "where", "clip", "pow", "sin", "cos"}  # fmt: skip
 
@@ -174,6 +177,9 @@ class _Lowering(Products, Reductions, Moves, Layers, Updates):
             return False
         if not op.view or not isinstance(x, Value):
             return False
+        if op is within.op:  # the same values, but somebody has to ask
+            self.refs[y] = self.ref(x)
+            return False
         if op.name == "straight_through" and x.dtype != y.dtype:
             return False
         if op.name == "straight_through":
@@ -279,18 +285,22 @@ class _Lowering(Products, Reductions, Moves, Layers, Updates):
 
     def _emit(self, node):
         i = node.instruction
-        if i.result.size and (self._floats(i) or i.name in ("argmax", "argmin")):
+        if i.result.size and (self._floats(i) or i.name in _OF_NUMBERS):
             name = f"_back_{i.op.op.name}" if isinstance(i.op, Vjp) else f"_do_{i.name.strip('_')}"
             how = self._noise if is_noise(i) else getattr(self, name, None)
             if how is not None and how(node):
                 return
-        reads = [self.ref(v) for v in i.values]
         outs = [self.ref(node.result), *(self.ref(value) for value in i.results[1:])]
-        self.add("host", reads, outs, instruction=i, outs=outs,
-                 operands=[(self.ref(x), x.dtype) if isinstance(x, Value) else x for x in i.operands])  # fmt: skip
+        self.add("host", [self.ref(v) for v in i.values], outs, **self.by_host(i, outs))
+
+    def by_host(self, i, outs):
+        """What Python needs to compute an instruction."""
+        return {"instruction": i, "outs": outs,
+                "operands": [(self.ref(x), x.dtype) if isinstance(x, Value) else x for x in i.operands],
+                "arrays": {k: (self.ref(x), x.dtype) for k, x in i.settings.items() if isinstance(x, Value)}}  # fmt: skip
 
     def _floats(self, i):
-        dtype, values = self.dtype_of(i.result), i.values
+        dtype, values = self.dtype_of(i.result), [x for x in i.operands if isinstance(x, Value)]
         if isinstance(i.op, Vjp) and "lengths" in i.op.names:  # of a sequence's rows, which are integers
             values = [v for v, name in zip(i.operands, ("g", *i.op.names)) if name != "lengths"]
         return dtype in _FLOATS and all(self.dtype_of(v) == dtype for v in values)

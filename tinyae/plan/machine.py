@@ -11,6 +11,7 @@ import time
 import numpy as np
 
 from ..engine import OPS
+from ..errors import DataError
 from ..kernels.elementwise import UNARY
 from .compute import compute
 from .lower import lower
@@ -74,6 +75,7 @@ class Machine:
         self.numbers = {root: n for n, root in enumerate(lowered.roots)}
         instructions, self.segments = [], []
         self.noise, self.updates, counts = [], [], {}  # (number of the instruction, item), and _Update
+        self.asked = {}  # number of an instruction that may find its values wrong: what Python then computes
         for item in lowered.items:
             if item.kind == "host":
                 self.segments.append(item)
@@ -81,6 +83,8 @@ class Machine:
             if not self.segments or not isinstance(self.segments[-1], list):
                 self.segments.append([len(instructions), len(instructions)])
             self.segments[-1][1] += 1
+            if "host" in item.fields:
+                self.asked[len(instructions)] = item.fields["host"]
             if item.kind == "noise":
                 self.noise.append((len(instructions), item))
             if item.kind == "update":
@@ -117,7 +121,7 @@ class Machine:
         """The fields as C's side takes them: roots by number, dtypes by code, refs as places."""
         fields = {}
         for name, value in item.fields.items():
-            if name in ("optimizer", "group", "parameters", "generator", "names"):
+            if name in ("optimizer", "group", "parameters", "generator", "names", "host"):
                 continue
             if isinstance(value, np.dtype):
                 value = _CODES[value]
@@ -160,14 +164,28 @@ class Machine:
             given = arrays if self.takes_all else [arrays[k] for _, k in self.inputs]
             for segment in self.segments:
                 if segment.__class__ is list:
-                    self.code.go(given, *segment)
+                    self._go(given, *segment, arrays, starts)
                 else:
-                    self._on_host(segment, arrays, starts)
+                    self._on_host(segment.fields, arrays, starts)
             self._finish(starts, 1)
             values = []
             for out in self.outputs:
                 values.append((out if out.__class__ is ndarray else self.array(*out, arrays)).copy())
             return values
+
+    def _go(self, given, first, last, arrays, starts):
+        """Instructions first to last in C. Where one finds a value out of its range, Python does its work, and either
+        can or says what is wrong.
+        """
+        while first < last:
+            try:
+                return self.code.go(given, first, last)
+            except DataError as problem:
+                number = getattr(problem, "instruction", None)
+                if number not in self.asked:
+                    raise
+                self._on_host(self.asked[number], arrays, starts)
+                first = number + 1
 
     def epoch(self, steps, sources, index):
         """So many steps in one call of C, each on the next rows of index; returns the outputs, (steps,) each."""
@@ -202,9 +220,9 @@ class Machine:
                 for item in self.lowered.items:
                     begin = clock()
                     if item.kind == "host":
-                        self._on_host(item, arrays, starts)
+                        self._on_host(item.fields, arrays, starts)
                     else:
-                        self.code.go(given, number, number + 1)
+                        self._go(given, number, number + 1, arrays, starts)
                         number += 1
                     row.append(clock() - begin)
                 times.append(row)
@@ -244,16 +262,18 @@ class Machine:
             update.advance(steps)
         self.known = True
 
-    def _on_host(self, item, arrays, starts):
-        instruction = item.fields["instruction"]
-        operands = [x if not isinstance(x, tuple) else self.array(*x, arrays) for x in item.fields["operands"]]
+    def _on_host(self, work, arrays, starts):
+        """work: as `by_host` of the lowering gives it."""
+        instruction = work["instruction"]
+        operands = [x if not isinstance(x, tuple) else self.array(*x, arrays) for x in work["operands"]]
         generator = instruction.settings.get("generator")
         if generator is not None:
             generator.counter = (starts[generator] + instruction.draw) % 2**64
+        settings = {name: self.array(*x, arrays) for name, x in work["arrays"].items()}
         with np.errstate(all="ignore"):
-            y = compute(instruction, operands, kernels=True)
+            y = compute(instruction, operands, kernels=True, arrays=settings)
         if instruction.result.cell is None:
-            for out, value in zip(item.fields["outs"], y if y.__class__ is tuple else (y,)):
+            for out, value in zip(work["outs"], y if y.__class__ is tuple else (y,)):
                 self.array(out, None, arrays)[...] = value
 
     def array(self, ref, dtype, arrays):

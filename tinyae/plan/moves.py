@@ -10,6 +10,9 @@ from .program import Value
 
 __all__ = ["Moves"]
 
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_COPIED = (*_FLOATS, np.dtype(bool), np.dtype(np.uint8), np.dtype(np.int64))  # what C can read
+
 
 class Moves:
     """The part of the lowering that moves values."""
@@ -36,7 +39,56 @@ class Moves:
                  out=to, add=add)  # fmt: skip
 
     def _do_cast(self, node):
-        self.copy(self.ref(node.instruction.operands[0]), self.ref(node.result))
+        x, out = self.ref(node.instruction.operands[0]), self.ref(node.result)
+        if x.root.dtype not in _COPIED or out.root.dtype not in _FLOATS:
+            return False
+        self.copy(x, out)
+        return True
+
+    # -- rows by number, and what is asked of values: C looks at them, and where it says no Python does it after all --
+
+    def _do_gather(self, node):
+        i, out = node.instruction, self.ref(node.result)
+        x, index = map(self.ref, i.operands)
+        if not self._is_of_rows(index, i.settings["axis"], x, out):
+            return False
+        self.add("gather", [x, index], [out], dtype=out.root.dtype, rows=index.size, n=x.size // x.shape[0],
+                 x_rows=x.shape[0], x=x, index=index, out=out, host=self.by_host(i, [out]))  # fmt: skip
+        return True
+
+    def _do_scatter_along(self, node):
+        i, out = node.instruction, self.ref(node.result)
+        g, index = map(self.ref, i.operands)
+        if not self._is_of_rows(index, i.settings["axis"], out, g):
+            return False
+        self.add("scatter", [g, index], [out], dtype=out.root.dtype, rows=index.size, n=out.size // out.shape[0],
+                 out_rows=out.shape[0], x=g, index=index, out=out, host=self.by_host(i, [out]))  # fmt: skip
+        return True
+
+    def _is_of_rows(self, index, axis, table, rows):
+        """Whether an index is of whole rows of a table, and everything as C reads it."""
+        return (axis % len(table.shape) == 0 and index.root.dtype == np.int64 and index.size == index.shape[0]
+                and index.size == rows.shape[0] and table.root.dtype == rows.root.dtype in _FLOATS and table.size > 0
+                and rows.size > 0 and index.is_dense and table.is_dense and rows.is_dense)  # fmt: skip
+
+    def _do_one_hot(self, node):
+        i, out = node.instruction, self.ref(node.result)
+        index = self.ref(i.operands[0])
+        if index.root.dtype != np.int64 or out.root.dtype not in _FLOATS or not index.is_dense:
+            return False
+        self.add("scatter", [index], [out], dtype=out.root.dtype, rows=index.size, n=i.settings["n"], out_rows=0, ones=1,
+                 index=index, out=out, host=self.by_host(i, [out]))  # fmt: skip
+        return True
+
+    def _do_within(self, node):
+        i = node.instruction
+        x, low, high = self.ref(i.operands[0]), float(i.settings["low"]), float(i.settings["high"])
+        by_host = self.by_host(i, [])  # nothing is written: the result is the operand
+        if x.root.dtype in _COPIED and x.is_dense:
+            self.add("within", [x], [], dtype=np.dtype(np.float32), source=x.root.dtype, n=x.size, low=low, high=high,
+                     x=x, host=by_host)  # fmt: skip
+        else:
+            self.add("host", [x], [], **by_host)
         return True
 
     def _do_reshape(self, node):

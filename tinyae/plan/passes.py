@@ -38,7 +38,8 @@ def _rewrite(program, visit):
 
     for old in program.instructions:
         operands = tuple(now(x) for x in old.operands)
-        new = visit(Instruction(old.op, operands, old.settings, old.results, old.where, old.draw))
+        settings = {name: now(setting) for name, setting in old.settings.items()}
+        new = visit(Instruction(old.op, operands, settings, old.results, old.where, old.draw))
         if isinstance(new, Value):
             known[old.result] = new
         else:

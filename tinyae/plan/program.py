@@ -86,8 +86,8 @@ class Instruction:
 
     @property
     def values(self):
-        """The operands that are arrays."""
-        return [x for x in self.operands if isinstance(x, Value)]
+        """The operands, and settings, that are arrays."""
+        return [x for x in (*self.operands, *self.settings.values()) if isinstance(x, Value)]
 
     @property
     def name(self):

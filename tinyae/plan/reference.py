@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..engine import OPS
+from ..errors import DataError
 from ..ops.random import _fill
 from ..ops.conv import _cut, _Geometry
 from ..ops.pool import _reduced
@@ -56,8 +57,12 @@ class Reference:
             if number in self._inputs:
                 self._inputs[number][: x.size] = x.reshape(-1)  # at least one element, also of none
         with np.errstate(all="ignore"):
-            for run in self._run[first:last]:
-                run()
+            for number, run in enumerate(self._run[first:last], first):
+                try:
+                    run()
+                except DataError as problem:
+                    problem.instruction = number
+                    raise
 
     def array(self, buffer, shape, dtype, offset=0):
         """A view of an arena buffer."""
@@ -174,6 +179,41 @@ class Reference:
 
         return run
 
+    def _gather(self, i):
+        dtype = _DTYPES[i.dtype]
+        x, out = self._dense(i.x, (i.x_rows, i.n), dtype), self._dense(i.out, (i.rows, i.n), dtype)
+        index = self._dense(i.index, (i.rows,), np.int64)
+
+        def run():
+            _check_rows(index, i.x_rows)
+            out[...] = x[index]
+
+        return run
+
+    def _scatter(self, i):
+        dtype, ones = _DTYPES[i.dtype], getattr(i, "ones", 0)
+        index, shape = self._dense(i.index, (i.rows,), np.int64), (i.rows if ones else i.out_rows, i.n)
+        out, x = self._dense(i.out, shape, dtype), None if ones else self._dense(i.x, (i.rows, i.n), dtype)
+
+        def run():
+            _check_rows(index, i.n if ones else i.out_rows)
+            out[...] = 0
+            if ones:
+                out[np.arange(i.rows), index] = 1
+            else:
+                np.add.at(out, index, x)
+
+        return run
+
+    def _within(self, i):
+        x = self._dense(i.x, (i.n,), _DTYPES[i.live["from"]])
+
+        def run():
+            if np.any((x < i.low) | (x > i.high)):
+                raise DataError("a value is out of range")
+
+        return run
+
     def _windows(self, i):
         dtype, (images, groups, big, small, kernel, stride, before, dilation) = _DTYPES[i.dtype], i.windows
         spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
@@ -269,6 +309,11 @@ class Reference:
                 i.live["steps"][k] += i.advance[k]
 
         return run
+
+
+def _check_rows(index, n):
+    if index.size and not 0 <= index.min() <= index.max() < n:
+        raise DataError("a row number is out of range")
 
 
 def _function(name, *param):
