@@ -46,7 +46,7 @@ _LIMIT = 20_000  # things watched; what lies behind them is left to the comparis
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), np.generic, np.dtype, slice, range)
 _MISSING, _RESULT = object(), object()
-_MAPPINGS = (dict, types.MappingProxyType)
+_MAPPINGS: tuple = (dict, types.MappingProxyType)
 _NOT_OURS = {*sys.stdlib_module_names, "numpy"} - {"__main__"}
 # Modules of tinyae below nn, and the rules of the optimizers: their code reads nothing that a plan does not know of.
 _BELOW = {"engine", "errors", "gradcheck", "hooks", "kernels", "mode", "ops", "optim", "plan", "source", "tensor",
