@@ -237,7 +237,7 @@ def gaussian_nll(x, mu, logvar, *, reduction="mean", weight=None, mask=None):
         x, mu, logvar = _operands("gaussian_nll", x, mu, logvar, mask=mask)
     else:
         x, mu = _operands("gaussian_nll", x, mu, mask=mask)
-        logvar = _array(logvar, dtype=mu.dtype)
+        logvar = logvar if isinstance(logvar, Var) else float(logvar)
     with np.errstate(all="ignore"):
         terms = 0.5 * (logvar + ops.square(x - mu) * ops.exp(-logvar) + math.log(2.0 * math.pi))
         return _reduce("gaussian_nll", terms, reduction, weight, mask)

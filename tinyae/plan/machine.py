@@ -10,8 +10,8 @@ import time
 
 import numpy as np
 
-from ..engine import OPS
-from ..errors import DataError
+from ..engine import OPS, Op
+from ..errors import DataError, TinyaeError
 from ..kernels.elementwise import UNARY
 from .compute import compute
 from .lower import lower
@@ -270,8 +270,15 @@ class Machine:
         if generator is not None:
             generator.counter = (starts[generator] + instruction.draw) % 2**64
         settings = {name: self.array(*x, arrays) for name, x in work["arrays"].items()}
-        with np.errstate(all="ignore"):
-            y = compute(instruction, operands, kernels=True, arrays=settings)
+        try:
+            with np.errstate(all="ignore"):
+                y = compute(instruction, operands, kernels=True, arrays=settings)
+        except TinyaeError:
+            raise
+        except (ValueError, TypeError, IndexError, OverflowError) as problem:  # in eager's words
+            if not isinstance(instruction.op, Op):
+                raise
+            raise instruction.op._error(problem, operands, instruction.settings) from None
         if instruction.result.cell is None:
             for out, value in zip(work["outs"], y if y.__class__ is tuple else (y,)):
                 self.array(out, None, arrays)[...] = value
