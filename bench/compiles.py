@@ -1,13 +1,13 @@
-"""Which models of the zoo compile: how much of a training step is one call of C.
+"""Which models of the zoo, and which steps of users, compile: how much of a training step is one call of C.
 
-Each is fitted for a few steps on the digits, with each of its losses. All plans that `fit` makes are counted:
-a model that trains several nets in turn has several.
+Each model is fitted for a few steps on the digits, with each of its losses. All plans that `fit` makes are counted:
+a model that trains several nets in turn has several. ``--steps`` asks the same of forty steps as users write them.
 """
 
 import re
 from pathlib import Path
 
-from bench import runner
+from bench import runner, steps
 from bench.peers import PEERS
 
 HEAD = ("variant", "its training step", "operations", "instructions")
@@ -48,6 +48,19 @@ class Task:
         return [_count(plan) for plan in plans], [why for step in made for why in step.refused.values()]
 
 
+    def step(self, name):
+        """The same of a user's step that has been called four times, by name."""
+        step, arrays = steps.make(self.tinyae, name)
+        compiled = self.tinyae.compile(step)
+        try:
+            for _ in range(4):
+                compiled(*arrays)
+        except self.tinyae.errors.PlanError as problem:
+            return [], [str(problem)]
+        counts = [_count(plan) for plans in compiled.plans.values() for plan in plans]
+        return counts, []
+
+
 def _count(plan):
     items = plan.machine.lowered.items
     in_python = [item.fields["instruction"].name for item in items if item.kind == "host"]
@@ -59,6 +72,7 @@ def _count(plan):
 
 def options(parser):
     """The command line."""
+    parser.add_argument("--steps", action="store_true", help="of users' steps, in place of the zoo")
     parser.add_argument("--markdown", action="store_true", help="as the table of the README")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put it between FILE's <!-- compiles --> lines")
 
@@ -69,7 +83,9 @@ def run(options):
     try:
         process.ready()
         rows = []
-        for name, losses in process.call("variants").items():
+        if options.steps:
+            rows = [_row(name, {"": process.call("step", name)}) for name in steps.STEPS]
+        for name, losses in ({} if options.steps else process.call("variants")).items():
             runner.progress(name)
             rows.append(_row(name, {loss: process.call("plans", name, loss) for loss in losses}))
         runner.progress("")

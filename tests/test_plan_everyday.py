@@ -198,3 +198,31 @@ def test_what_data_gives_cannot_be_unlocked():
     for array in (X, X[::-1], X.T, X[:0], np.float32(3), X > 0, np.arange(3)):
         np.testing.assert_array_equal(tinyae.Tensor(array).data, array)
         assert tinyae.Tensor(array).data.dtype == array.dtype
+
+
+# -- the benchmark's list -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def steps():
+    """bench/steps.py, which is not installed."""
+    import importlib.util
+    from pathlib import Path
+
+    path = Path(__file__).resolve().parents[1] / "bench" / "steps.py"
+    spec = importlib.util.spec_from_file_location("users_steps", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_forty_steps_of_users_run_by_plan(steps, backend):
+    assert len(steps.STEPS) == 40
+    for name in steps.STEPS:
+        step, arrays = steps.make(tinyae, name)
+        compiled = tinyae.compile(step, backend=backend)
+        for _ in range(3):  # captured, compared with the step, run
+            compiled(*arrays)
+        ((plan,),) = compiled.plans.values()
+        assert plan.agreed, name
