@@ -152,8 +152,8 @@ def _check(name, gates, z, weight, h, c=None, bias=None, lengths=None, activatio
 
 def _steps(z, lengths, reverse):
     """The steps in their order, each with what is real of it, (n, 1), or None if all is."""
-    if mode.capture is not None and mode.capture.knows(lengths):
-        lengths = _wrap(Var, lengths, None, None)  # so that what is asked of it is heard
+    if isinstance(z, Var) and mode.capture is not None and mode.capture.knows(lengths):
+        lengths = _wrap(Var, lengths, None, None)  # in a rule that is being captured: what is asked of it is heard
     steps = [(t, None if lengths is None else _before(t, lengths)) for t in range(z.shape[0])]
     return steps[::-1] if reverse else steps
 
