@@ -1,7 +1,11 @@
 """tinyae/plan: what once was lowered to something that never ended, read other memory, or counted wrongly."""
 
+import os
+import signal
 import subprocess
 import sys
+import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -276,3 +280,44 @@ def test_a_number_that_is_said_to_have_an_axis(name, backend):
     for y in np.float32([0.5, -1.0, 2.0]):
         for a, b in zip(compiled(y), step(tinyae.Tensor(y))):
             assert a.shape == b.shape and a.dtype == b.dtype and np.allclose(a.data, b.data, rtol=1e-6, atol=1e-7)
+
+
+# -- a fork ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+def test_a_child_of_a_fork_goes_on_with_a_plan_that_another_thread_was_running():
+    net = nn.Linear(64, 64, generator=0)
+    optimizer = optim.SGD(net.parameters(), lr=1e-3)
+
+    @tinyae.compile
+    def step(x):
+        optimizer.zero_grad()
+        loss = nn.mse(net(x), x)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    x, stop = grid(512, 64), threading.Event()
+    for _ in range(12):
+        step(x)
+
+    def work():
+        while not stop.is_set():
+            step(x)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for _ in range(8):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Python 3.12 and later say that a fork beside threads is unwise
+                child = os.fork()
+            if not child:
+                signal.alarm(20)  # ends a child that waits for ever
+                step(x)
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stop.set()
+        thread.join()

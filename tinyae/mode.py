@@ -6,6 +6,7 @@ which put it back whatever happens.
 Ring 0. Knows nothing of what is recorded.
 """
 
+import os
 from contextlib import contextmanager
 from functools import wraps
 from threading import RLock, local
@@ -31,6 +32,8 @@ capturing = []  # of any thread: where it is empty, as it nearly always is, nobo
 
 
 accumulating = RLock()  # two threads may walk back to one leaf: adding to a gradient that is there is no single step
+if hasattr(os, "register_at_fork"):  # in a forked child nobody is left to release it
+    os.register_at_fork(after_in_child=accumulating._at_fork_reinit)
 
 
 class no_grad:

@@ -5,8 +5,10 @@ Between two runs Python does only what may have changed: the addresses of the in
 Ring 4. Must not know what ops mean. Read after lower.py; csrc/plan.c is the other side.
 """
 
+import os
 import threading
 import time
+import weakref
 
 import numpy as np
 
@@ -25,6 +27,22 @@ ndarray = np.ndarray
 
 _CODES = {np.dtype(np.float32): 0, np.dtype(np.float64): 1, np.dtype(np.uint8): 2, np.dtype(bool): 3,
           np.dtype(np.int64): 4}  # fmt: skip
+
+
+_machines = weakref.WeakSet()
+
+
+def _release():
+    """In a forked child: nobody is left to release what other threads held, and what C knows may be half told."""
+    for machine in _machines:
+        machine.lock._at_fork_reinit()
+        machine.known = False
+        if hasattr(machine.code, "_lock"):
+            machine.code._lock._at_fork_reinit()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_release)
 
 
 class _Update:
@@ -102,6 +120,7 @@ class Machine:
         self.expected = {generator: None for generator in program.generators}
         self.known = False  # whether C knows what Python does
         self.lock = threading.RLock()  # who compares plan and step holds it meanwhile
+        _machines.add(self)
         self.outputs = []  # views made once, where they can be
         for ref, value in zip(lowered.outputs, program.outputs):
             fixed = ref.root.kind != "input" and ref.root.dtype == value.dtype
