@@ -20,7 +20,7 @@ __all__ = ["load", "save", "writing"]
 _FORMAT = 1
 _DESCRIPTION = "model.json"
 _FITTED = ("n_features_in_", "output_activation_", "unit_interval_", "bits_", "n_iter_", "best_epoch_", "kept_epoch_",
-           "baseline_", "n_components_", "hidden_", "history_", "pretraining_")  # fmt: skip
+           "history_", "pretraining_")  # fmt: skip
 _DESCRIPTION_LIMIT = 64 << 20  # bytes; a history of a million epochs fits
 
 
@@ -94,14 +94,11 @@ def load(path, zoo, encoder=None, decoder=None):
         with zipfile.ZipFile(path) as archive:
             description = _describe(archive, path)
             model = _make(description, zoo, path, encoder, decoder)
-            # The widths that are as the data's, whatever today's rule would make of that.
-            model._came_to = {name: description["fitted"].get(f"{name}_") for name in ("n_components", "hidden")}
             _check_size(model, description, archive, path)
             model.build(description["fitted"]["n_features_in_"])
             state = {name: _read(archive, name, path) for name in model.net_.state_dict()}
             model.net_.load_state_dict(state)
             _restore(model, description["fitted"])
-            del model._came_to
     except TinyaeError as problem:
         raise problem if isinstance(problem, ModelFileError) else ModelFileError(f"load: {path}: {problem}") from None
     except OSError as problem:
@@ -140,8 +137,6 @@ def _restore(model, fitted):
     histories = [fitted.get("history_", {}), *(before if isinstance(before, list) else [before])]
     if any(type(value) not in (int, float) for history in histories for column in history.values() for value in column):
         raise ValueError("the history holds what is no number")
-    if "hidden_" in fitted:
-        fitted["hidden_"] = tuple(fitted["hidden_"])
     model.noise_.key, model.noise_.counter = (int(n) % 2**64 for n in fitted["noise"])
     for name in _FITTED:
         if name in fitted:
@@ -193,7 +188,7 @@ def _check_size(model, description, archive, path):
         return  # the caller's nets are there already
     wanted, widest = model.least_size(int(description["fitted"]["n_features_in_"]))
     there = os.path.getsize(path)  # not what the archive's directory says: that may lie
-    if max(wanted, widest) * 4 > there or len(model._hidden(1)) + 2 > len(archive.infolist()):
+    if max(wanted, widest) * 4 > there or len(model.hidden) + 2 > len(archive.infolist()):
         raise ModelFileError(f"load: {path}: its layers would need more weights than the file has. It is damaged.")
 
 

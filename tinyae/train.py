@@ -221,14 +221,12 @@ def mean_terms(sums, samples):
 class Progress:
     """What training shows: a bar on a terminal (tqdm, if it is installed), else a plain line per epoch.
 
-    Long runs print at most about twenty plain lines. Nothing here changes what is computed. baseline, if it is known, is
-    a loss to compare with, that of the mean row.
+    Long runs print at most about twenty plain lines. Nothing here changes what is computed.
     """
 
-    def __init__(self, epochs, batches_per_epoch, stream=None, bar=None, baseline=None):
+    def __init__(self, epochs, batches_per_epoch, stream=None, bar=None):
         self.stream = sys.stderr if stream is None else stream
         self.epochs, self.every = epochs, max(1, epochs // 20)
-        self.known = {} if baseline is None else {"mean_row": baseline}
         self.started = time.perf_counter()
         self.tqdm = None
         if self.stream.isatty() if bar is None else bar:
@@ -246,8 +244,7 @@ class Progress:
 
     def epoch(self, row):
         """One epoch is done; row is its line of the history."""
-        shown = {name: f"{value:.4g}" for name, value in (row | self.known).items()
-                 if name in ("loss", "val_loss", "mean_row")}  # fmt: skip
+        shown = {name: f"{row[name]:.4g}" for name in ("loss", "val_loss") if name in row}
         if self.tqdm is not None:
             self.tqdm.set_description(f"epoch {row['epoch']}/{self.epochs}", refresh=False)
             # Drawn with the next batch: drawing may cost more than an epoch.

@@ -51,10 +51,9 @@ class Progress:
     every: int
     started: float
     tqdm: Any
-    known: dict[str, float]
 
     def __init__(
-        self, epochs: int, batches_per_epoch: int, stream: TextIO | None = None, bar: bool | None = None, baseline: float | None = None
+        self, epochs: int, batches_per_epoch: int, stream: TextIO | None = None, bar: bool | None = None
     ) -> None: ...
     def batch(self, loss: float) -> None: ...
     def epoch(self, row: _Row) -> None: ...

@@ -34,7 +34,6 @@ from ..ops.random import Generator
 from ..optim.rules import OPTIMIZERS
 from ..tensor import Tensor
 from ..train import Progress, mean_terms, train
-from . import defaults
 from .latent import Latent, numpy_generator
 
 __all__ = ["Autoencoder", "Net", "ZOO", "load", "variant"]
@@ -88,14 +87,13 @@ class Autoencoder(Latent, Estimator):
 
     Parameters
     ----------
-    n_components : int or None
-        The code's length. None: 16, or half a row's length if that is less (16 beside nets of your own).
-    hidden : sequence of int or None
-        Widths of the hidden layers from the input to the code; the decoder mirrors them. (): none. None: one, twice as
-        wide as a row, from 64 to 256.
+    n_components : int
+        The code's length.
+    hidden : sequence of int
+        Widths of the hidden layers from the input to the code; the decoder mirrors them.
     activation, code_activation, output_activation : str
-        Names as in ``tinyae.nn.activation``. The code's default (None) is ``activation``; linear after hidden layers
-        if n_components is None. The output's default "auto" is sigmoid if the data lie in [0, 1], else linear.
+        Names as in ``tinyae.nn.activation``. The code's default (None) is ``activation``. The output's default "auto"
+        is sigmoid if the data lie in [0, 1], else linear.
     loss : str
         "mse", or "bce" for data in [0, 1].
     optimizer : str or callable
@@ -103,9 +101,8 @@ class Autoencoder(Latent, Estimator):
         whatever batch_size says; noise is then drawn once, before the training.
     lr : float or None
         Step size; None takes the optimizer's own default (Adam's is 1e-3).
-    max_iter : int or None
-        Epochs; L-BFGS's iterations. None: as many as make 4,600 steps, and at least 20, of which there are fewer only
-        where they would be more than 100,000 steps.
+    max_iter : int
+        Epochs; L-BFGS's iterations.
     batch_size : int
         Rows per step; the last batch is smaller.
     early_stopping : bool
@@ -132,26 +129,21 @@ class Autoencoder(Latent, Estimator):
     history_ : dict of lists, one entry per epoch
     n_iter_, best_epoch_, kept_epoch_ : int
         Epochs trained; that of the lowest loss; that whose state the model holds: the last, unless stopped early.
-    baseline_ : float
-        The loss, were every row reconstructed as the mean row: what a model must be better than.
     n_features_in_ : int
-
-    Warns (ConvergenceWarning) of a loss that still falls steeply at the end, and of a model that is no better than the
-    mean row; (RuntimeWarning) of a penalty too small to do anything.
 
     Shape: X (rows, features) -> codes (rows, n_components). uint8 data are divided by 255 on the fly, unless fit saw
     nothing but 0 and 1.
     """
 
-    n_components: int = None
-    hidden: tuple = None
+    n_components: int = 16
+    hidden: tuple = ()
     activation: str = "relu"
     code_activation: str = None
     output_activation: str = "auto"
     loss: str = "mse"
     optimizer: str = "adam"
     lr: float = None
-    max_iter: int = None
+    max_iter: int = 20
     batch_size: int = 64
     early_stopping: bool = False
     validation_fraction: float = 0.1
@@ -164,9 +156,6 @@ class Autoencoder(Latent, Estimator):
     decay: float = 0.0
     encoder: object = None
     decoder: object = None
-
-    _came_to = {}  # {setting: what a file says that it came to, where it was left to the data}, while it is read
-    penalties = {"decay": "decay"}  # terms of the loss, and the settings that weigh them
 
     losses = {
         "mse": "mean over rows and features of (x_hat - x)**2",
@@ -230,7 +219,6 @@ class Autoencoder(Latent, Estimator):
         self._init_rng, self._batch_rng, noise = numpy_generator(self.random_state).spawn(3)
         self.noise_ = Generator(noise)
         self.output_activation_ = self._resolve_output(True)
-        self.hidden_ = self._hidden()
         self.net_ = self.make_net()
         return self
 
@@ -280,12 +268,7 @@ class Autoencoder(Latent, Estimator):
         with self._unless_refused():
             X = self._check_table(X, "fit")
             self._doubt_bytes(X)
-            self._fit(X, target, validation_data, [callbacks] if callable(callbacks) else callbacks or ())
-        if callbacks and self.n_iter_ < self._planned:  # one of them had seen enough
-            return self
-        for category, text in self._doubts():
-            warnings.warn(f"{type(self).__name__}.fit: {text}", category, stacklevel=2)
-        return self
+            return self._fit(X, target, validation_data, [callbacks] if callable(callbacks) else callbacks or ())
 
     def _fit(self, X, target, validation_data, callbacks):
         self.build(X.shape[1])
@@ -297,12 +280,10 @@ class Autoencoder(Latent, Estimator):
         self.output_activation_ = self._resolve_output(bounded)
         X, target, validation = self._split(X, target, validation_data)
         validate = None if validation is None else lambda: self._mean_terms(*validation)
-        self.baseline_ = self._mean_row_loss(X if target is None else target)
         X, target = self.prepare(X, target)
         optimizer = self.make_optimizer(list(self.net_.parameters()))
         whole = hasattr(optimizer, "iterations")
-        epochs = self._planned = defaults.epochs(self.max_iter, len(X), int(self.batch_size))
-        batch_size, noise = len(X) if whole else int(self.batch_size), self.noise_.counter
+        epochs, batch_size, noise = int(self.max_iter), len(X) if whole else int(self.batch_size), self.noise_.counter
 
         def objective(x, t):
             if whole:  # one function of the parameters, or there is nothing to search along
@@ -319,7 +300,7 @@ class Autoencoder(Latent, Estimator):
                 validate=validate,
                 patience=self.n_iter_no_change if self.early_stopping else None,
                 callbacks=[lambda row, f=f: f(self, row) for f in callbacks],
-                progress=Progress(epochs, -(-len(X) // batch_size), baseline=self.baseline_) if self.verbose else None,
+                progress=Progress(epochs, -(-len(X) // batch_size)) if self.verbose else None,
                 compile=self.compile,
             )
         except (KeyboardInterrupt, DivergedError) as interruption:
@@ -329,48 +310,6 @@ class Autoencoder(Latent, Estimator):
         self.kept_epoch_ = best.epoch if self.early_stopping else len(history)
         self._remember(history, best)
         return self
-
-    def _mean_row_loss(self, X):
-        """The loss of these targets, were every row reconstructed as their mean: what ``baseline_`` is."""
-        as_it_is = copy.copy(self)  # of which the mean row is the decoder's own output
-        as_it_is.output_activation_ = "linear"
-        return defaults.of_mean_row(X, self.dtype, lambda a, x: as_it_is.compare(a, x))
-
-    def _doubts(self):
-        """What must be said of a training that has ended: (category, sentence)."""
-        if not self.history_ or not np.isfinite(self.baseline_):
-            return
-        losses = self.history_["loss"]
-        loss, n = losses[self.kept_epoch_ - 1], len(losses)
-        asked = f"(max_iter={self.max_iter})" if self.max_iter is not None else f"beyond {n}, which max_iter=None made"
-        falls = n == self._planned and defaults.falls_steeply(losses, self.baseline_)
-        most = {  # of each weighted term, while training
-            setting: max(map(abs, self.history_[term]))
-            for term, setting in self.penalties.items() if term in self.history_ and getattr(self, setting)
-        }  # fmt: skip
-        if self.baseline_ and defaults.no_better(loss, self.baseline_):
-            if falls:
-                advice = f"It still falls: raise max_iter {asked}."
-            elif most:
-                advice = f"Lower {' or '.join(f'{setting}={getattr(self, setting)!r}' for setting in most)}"
-                advice += f", or raise max_iter {asked}."
-            else:
-                advice = f"Raise max_iter {asked}, or choose another lr."
-            yield defaults.convergence_warning(), (
-                f"the model is no better than the mean row: after {n} epochs its loss is {loss:.4g}, and "
-                f"{self.baseline_:.4g} if every row is reconstructed as the mean of all. {advice}"
-            )
-        elif falls:
-            yield defaults.convergence_warning(), (
-                f"the loss still falls steeply: after {n} epochs it is {loss:.4g}, and as many again at the pace of "
-                f"the last would take off more than half of what was learned. Raise max_iter {asked}."
-            )
-        for setting, term in most.items():
-            if 0 < term < defaults.IDLE * abs(self.baseline_):
-                yield RuntimeWarning, (
-                    f"{setting}={getattr(self, setting)!r} does nothing: its term of the loss was never more than "
-                    f"{term:.2g}, beside {self.baseline_:.2g} of the mean row. Raise {setting}, or give 0."
-                )
 
     def _remember(self, history, best):
         self.history_ = {name: [row[name] for row in history] for name in (history[0] if history else ())}
@@ -449,37 +388,21 @@ class Autoencoder(Latent, Estimator):
     def _output(self, a):
         return a if self.output_activation_ == "linear" else nn.activation(self.output_activation_)(a)
 
-    def _hidden(self, n_features=None):
-        """The hidden layers' widths: those of the setting, else the variant's own, else by the data's width."""
-        hidden = self.settings()["hidden"] if self.hidden is None else self.hidden
-        if hidden is None:
-            hidden = self._came_to.get("hidden") or defaults.hidden_widths(n_features or self.n_features_in_)
-        return tuple(map(int, hidden))  # NumPy's integers would overflow
+    def _hidden(self):
+        return tuple(map(int, self.hidden))  # NumPy's integers would overflow
 
     def _code_activation(self):
-        if self.code_activation is not None:
-            return self.code_activation
-        # A few relus may all be dead on rows far from 0, and a code that was left to the data may be of a few.
-        by_width = self.n_components is None is self.settings()["n_components"]
-        return "linear" if by_width and self._hidden() else self.activation
+        return self.activation if self.code_activation is None else self.code_activation
 
     def _code_length(self):
-        return self._code(self.n_features_in_)
-
-    def _code(self, n_features):
-        """The code's length for rows of n_features: that of the setting, else by the data's width."""
-        if self.n_components is not None:
-            return int(self.n_components)
-        own = self.encoder is not None or self.decoder is not None
-        usual = defaults.CODE if own else defaults.code_length(n_features)
-        return int(self._came_to.get("n_components") or usual)
+        return int(self.n_components)
 
     def _encoder_width(self):
         return self.n_components_
 
     def least_size(self, n_features):
         """(the least number of weights, the widest layer) for rows of n_features: files that hold fewer are damaged."""
-        widths = [int(width) for width in (n_features, *self._hidden(n_features), self._code(n_features))]
+        widths = [int(width) for width in (n_features, *self.hidden, self.n_components)]
         return sum(a * b for a, b in zip(widths, widths[1:])), max(widths)
 
     def _dense(self, widths, last):
@@ -510,23 +433,20 @@ class Autoencoder(Latent, Estimator):
         if shape != (1, n_out):
             raise ShapeError(
                 f"{type(self).__name__}: your {which} maps a row of {n_in} to {shape[1:]}, expected ({n_out},). "
-                f"n_components is {self.n_components_}, the data have {self.n_features_in_} features."
+                f"n_components is {self.n_components}, the data have {self.n_features_in_} features."
             )
 
     def _counts(self):
         """The settings that count something, and their values."""
-        counts = ("n_components", "max_iter", "batch_size", "n_iter_no_change")
-        open_ = {"max_iter"} | {name for name in counts if self.settings()[name] is None}  # may be left to the data
-        return {name: getattr(self, name) for name in counts if name not in open_ or getattr(self, name) is not None}
+        return {name: getattr(self, name) for name in ("n_components", "max_iter", "batch_size", "n_iter_no_change")}
 
     def _check_settings(self):
         name = type(self).__name__
-        hidden = () if self.hidden is None else self.hidden
-        hidden = hidden if isinstance(hidden, (tuple, list)) else (hidden,)
+        hidden = self.hidden if isinstance(self.hidden, (tuple, list)) else (self.hidden,)
         for setting, value in [*self._counts().items(), *(("hidden", width) for width in hidden)]:
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise SettingError(f"{name}: {setting}={value!r}. Give whole numbers of at least 1.")
-        if self.hidden is not None and hidden is not self.hidden:
+        if hidden is not self.hidden:
             raise SettingError(f"{name}: hidden={self.hidden!r}. Give a sequence of widths, ({self.hidden!r},).")
         self._check_choice("loss", tuple(self.losses))
         if str(self.dtype) not in ("float32", "float64"):

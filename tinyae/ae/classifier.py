@@ -8,7 +8,6 @@ Ring 6. Read after ``base.py``.
 
 import copy
 import sys
-import warnings
 
 import numpy as np
 
@@ -21,7 +20,6 @@ from ..ops.random import Generator
 from ..optim.rules import OPTIMIZERS
 from ..tensor import Tensor
 from ..train import Progress, mean_terms, train
-from . import defaults
 from .base import _ROWS, Autoencoder, Net, _extremes, _plain
 from .latent import numpy_generator
 
@@ -51,11 +49,7 @@ class Classifier(Estimator):
     net_ : Module with ``encoder`` and ``decoder``, the softmax layer
     encoder_ : the autoencoder (or Module) whose encoder is trained, None without
     history_ : dict of lists, one entry per epoch; val_loss and val_accuracy with validation
-    baseline_ : float
-        The cross-entropy, were every row given the classes' shares as probabilities.
     n_iter_, best_epoch_, n_features_in_ : int
-
-    Warns (ConvergenceWarning) as `Autoencoder` does.
 
     Shape: X (rows, features), y (rows,) of any labels -> classes (rows,). Bytes are divided by 255 as by `Autoencoder`.
 
@@ -67,7 +61,7 @@ class Classifier(Estimator):
     warm_start: bool = False
     optimizer: str = "adam"
     lr: float = None
-    max_iter: int = None
+    max_iter: int = 20
     batch_size: int = 64
     early_stopping: bool = False
     validation_fraction: float = 0.1
@@ -116,12 +110,7 @@ class Classifier(Estimator):
             Each called with (model, row of the history) after every epoch; returning True ends the training.
         """
         with self._unless_refused():
-            self._fit(X, y, validation_data, [callbacks] if callable(callbacks) else callbacks or ())
-        if callbacks and self.n_iter_ < self._planned:  # one of them had seen enough
-            return self
-        for category, text in self._doubts():
-            warnings.warn(f"{type(self).__name__}.fit: {text}", category, stacklevel=2)
-        return self
+            return self._fit(X, y, validation_data, [callbacks] if callable(callbacks) else callbacks or ())
 
     def _fit(self, X, y, validation_data, callbacks):
         self._check_settings()
@@ -157,23 +146,18 @@ class Classifier(Estimator):
             return terms
 
         target = np.eye(len(self.classes_), dtype=self.dtype)[numbers]
-        shares = np.bincount(numbers, minlength=len(self.classes_)) / len(numbers)
-        self.baseline_ = float(-np.sum(shares * np.log(np.where(shares > 0, shares, 1))))
-        epochs = self._planned = defaults.epochs(self.max_iter, len(X), int(self.batch_size))
-        progress = Progress(epochs, -(-len(X) // size), baseline=self.baseline_) if self.verbose else None
+        progress = Progress(int(self.max_iter), -(-len(X) // size)) if self.verbose else None
         try:
             history, best = train(
                 objective, optimizer,
                 lambda: batches(X, size, generator=self._batch_rng, dtype=self.dtype, target=target),
-                module=self.net_.decoder if self.freeze else self.net_, epochs=epochs, validate=validate,
+                module=self.net_.decoder if self.freeze else self.net_, epochs=int(self.max_iter), validate=validate,
                 patience=self.n_iter_no_change if self.early_stopping else None,
                 callbacks=[lambda row, f=f: f(self, row) for f in callbacks], progress=progress, compile=self.compile,
             )  # fmt: skip
         except (KeyboardInterrupt, DivergedError) as interruption:
-            self.kept_epoch_ = interruption.best.epoch
             self._remember(interruption.history, interruption.best)
             raise
-        self.kept_epoch_ = best.epoch if self.early_stopping else len(history)
         self._remember(history, best)
         return self
 
@@ -244,8 +228,7 @@ class Classifier(Estimator):
     # -- the parts of the above -------------------------------------------------------------------------------------
 
     _as_bits = Autoencoder._as_bits
-    _remember, _doubts = Autoencoder._remember, Autoencoder._doubts
-    penalties = {"decay": "decay"}
+    _remember = Autoencoder._remember
 
     def _codes(self, x):
         if isinstance(self.encoder_, Autoencoder):
@@ -314,8 +297,7 @@ class Classifier(Estimator):
                 "None."
             )
         for name in ("max_iter", "batch_size", "n_iter_no_change"):
-            if name != "max_iter" or self.max_iter is not None:
-                self._check_count(name)
+            self._check_count(name)
         for name in ("freeze", "warm_start", "early_stopping", "compile"):
             self._check_flag(name)
         self._check_choice("dtype", ("float32", "float64"))
@@ -327,6 +309,8 @@ class Classifier(Estimator):
 
 def _warn_of_column():
     """As scikit-learn does, by its own warning if it is there."""
+    import warnings
+
     category = UserWarning
     if "sklearn" in sys.modules:
         from sklearn.exceptions import DataConversionWarning as category

@@ -33,12 +33,8 @@ class ContractiveAutoencoder(MayBeTied):
     Shape: as `Autoencoder`.
     """
 
-    n_components: int = 16
-    hidden: tuple = ()
     activation: str = "sigmoid"
     penalty: float = 1e-3
-
-    penalties = {**MayBeTied.penalties, "contraction": "penalty"}
 
     losses = {name: f"{text} + penalty * squared norm of dz / dx" for name, text in Autoencoder.losses.items()}
 

@@ -1,8 +1,5 @@
-from collections.abc import Sequence
-
 import numpy.typing as npt
 
-from ..estimator import _first
 from ..nn.activations import ActivationName
 from ..ops import Array
 from ..tensor import Tensor
@@ -12,8 +9,6 @@ from .linear import MayBeTied
 __all__ = ["ContractiveAutoencoder"]
 
 class ContractiveAutoencoder(MayBeTied):
-    n_components: int = _first(default=16, kw_only=False)
-    hidden: Sequence[int] | None = ()
     activation: ActivationName = "sigmoid"
     penalty: float = 1e-3
 

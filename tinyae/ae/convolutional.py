@@ -87,7 +87,6 @@ class ConvolutionalAutoencoder(ImageRows, Autoencoder):
     Shape: as `Autoencoder`; a row is an image flattened as (channels, height, width).
     """
 
-    n_components: int = 16
     hidden: tuple = (16, 8)
     kernel_size: int = 3
     down: str = "pool"
@@ -126,7 +125,7 @@ class ConvolutionalAutoencoder(ImageRows, Autoencoder):
                 layers += [nn.Upsample(2), nn.Conv2d(n_in, n_out, self.kernel_size, padding="same", **self._starts())]
             if (height, width) != (2 * small[0], 2 * small[1]):
                 layers.append(_Crop(height, width))
-            layers += self._activated() if number < len(self.hidden_) - 1 else []
+            layers += self._activated() if number < len(self.hidden) - 1 else []
         return nn.Sequential(*layers, nn.Flatten())
 
     def least_size(self, n_features):
@@ -150,7 +149,7 @@ class ConvolutionalAutoencoder(ImageRows, Autoencoder):
         """((height, width), ...) before each convolution and after the last; the channels likewise."""
         first, height, width = self.image()
         sizes = [(height, width)]
-        for _ in self._hidden():
+        for _ in self.hidden:
             sizes.append(tuple(-(-length // 2) for length in sizes[-1]))
         return sizes, (first, *self._hidden())
 
@@ -166,7 +165,7 @@ class ConvolutionalAutoencoder(ImageRows, Autoencoder):
         self._check_choice("down", _DOWN)
         if not _is_size(self.kernel_size) or self.kernel_size % 2 == 0:
             raise SettingError(f"{name}: kernel_size={self.kernel_size!r}. Give an odd whole number.")
-        if self.n_components is None and not self._hidden():
+        if self.n_components is None and not self.hidden:
             raise SettingError(f"{name}: n_components=None without hidden layers has no weights. Give one of them.")
         if self.n_components is None and self._code_activation() != self.activation:
             raise SettingError(

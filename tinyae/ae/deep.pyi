@@ -5,4 +5,4 @@ from .base import Autoencoder
 __all__ = ["DeepAutoencoder"]
 
 class DeepAutoencoder(Autoencoder):
-    hidden: Sequence[int] | None = (128, 64)
+    hidden: Sequence[int] = (128, 64)

@@ -53,7 +53,6 @@ class LinearAutoencoder(Autoencoder):
     Shape: as `Autoencoder`.
     """
 
-    hidden: tuple = ()
     activation: str = "linear"
     output_activation: str = "linear"
 

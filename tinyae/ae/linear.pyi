@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from typing import Literal
 
 from ..nn.activations import ActivationName
@@ -16,7 +15,6 @@ class MayBeTied(Autoencoder):
     def make_decoder(self, encoder: Module) -> Module: ...
 
 class LinearAutoencoder(Autoencoder):
-    hidden: Sequence[int] | None = ()
     activation: ActivationName = "linear"
     output_activation: ActivationName | Literal["auto"] = "linear"
 

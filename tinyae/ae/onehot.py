@@ -21,7 +21,6 @@ class OneHotAutoencoder(Autoencoder):
     """
 
     n_components: int = 2
-    hidden: tuple = ()
     activation: str = "sigmoid"
     loss: str = "bce"
     optimizer: str = "momentum"

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy.typing as npt
 
@@ -19,7 +19,7 @@ class OneHotAutoencoder(Autoencoder):
     loss: str = "bce"
     optimizer: OptimizerName | Callable[[list[Parameter]], Optimizer] = "momentum"
     lr: float | None = 0.1
-    max_iter: int | None = 3000
+    max_iter: int = 3000
     batch_size: int = 4
     init: Init = "normal"
 

@@ -1,13 +1,9 @@
 """Recurrent nets: a row is a sequence, read step by step into one code and told again from it."""
 
-import copy
-
 import numpy as np
 
 from .. import nn, ops
 from ..errors import SettingError
-from ..tensor import Tensor
-from . import defaults
 from .base import Autoencoder, variant
 
 __all__ = ["GRUAutoencoder", "LSTMAutoencoder", "TeacherForcedAutoencoder"]
@@ -120,8 +116,6 @@ class LSTMAutoencoder(Autoencoder):
     Shape: as `Autoencoder`; a row is a sequence flattened as (steps, channels).
     """
 
-    n_components: int = 16
-    hidden: tuple = ()
     activation: str = "tanh"
     channels: int = 1
     padding_value: float = None
@@ -147,21 +141,9 @@ class LSTMAutoencoder(Autoencoder):
         weighted = self._feature_loss(a, target) * _flat(real)
         return {self.loss: ops.sum(weighted, axis=1) / ops.clip(ops.sum(real, axis=(1, 2)), low=1.0)}
 
-    def _mean_row_loss(self, X):
-        if self.padding_value is None:
-            return super()._mean_row_loss(X)
-        as_it_is = copy.copy(self)
-        as_it_is.output_activation_ = "linear"
-        return defaults.of_mean_row(X, self.dtype, lambda a, x: as_it_is.compare(a, x), self._real)
-
-    def _real(self, x):
-        """1 where a value stands before its row's end, else 0. Shape: (batch, features) -> same."""
-        left = _left(_steps(Tensor(x), int(self.channels)), self.padding_value)[1].data
-        return np.repeat(left > 0, int(self.channels), axis=1)
-
     def least_size(self, n_features):
         """The first gate's weights, at least."""
-        widths = [int(width) for width in (self.channels, *self._hidden(), self._code(n_features))]
+        widths = [int(width) for width in (self.channels, *self.hidden, self.n_components)]
         return sum(a * b for a, b in zip(widths, widths[1:])), max(widths[1:])
 
     def _told_by(self, n_in):

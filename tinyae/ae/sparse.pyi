@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from typing import Literal
 
 from ..estimator import _first
@@ -11,7 +10,6 @@ __all__ = ["HalfSquares", "SparseAutoencoder", "SparseKLAutoencoder"]
 
 class SparseAutoencoder(Autoencoder):
     n_components: int = _first(default=32, kw_only=False)
-    hidden: Sequence[int] | None = ()
     penalty: float = 1e-3
     reduction: Literal["batch_mean", "batch_sum", "mean"] = "batch_mean"
 
@@ -20,7 +18,6 @@ class HalfSquares:
 
 class SparseKLAutoencoder(HalfSquares, Autoencoder):
     n_components: int = _first(default=32, kw_only=False)
-    hidden: Sequence[int] | None = ()
     activation: ActivationName = "sigmoid"
     rho: float = 0.05
     penalty: float = 0.05

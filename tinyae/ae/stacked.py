@@ -34,8 +34,8 @@ class StackedAutoencoder(Autoencoder):
 
     Parameters (besides those of `Autoencoder`)
     ----------
-    max_iter : int or None
-        Epochs of the fine-tuning; 0: none. None: as of `Autoencoder`.
+    max_iter : int
+        Epochs of the fine-tuning; 0: none.
     pretrain_iter : int
         Epochs for every part; 0: none.
     pretrain_lr : float or None
@@ -46,7 +46,6 @@ class StackedAutoencoder(Autoencoder):
     Shape: as `Autoencoder`.
     """
 
-    n_components: int = 16
     hidden: tuple = (64, 32)
     pretrain_iter: int = 5
     pretrain_lr: float = None
@@ -64,7 +63,6 @@ class StackedAutoencoder(Autoencoder):
             part = self.make_part(
                 number,
                 n_components=down.weight.shape[1],
-                hidden=(),
                 activation=self._code_activation() if last else self.activation,
                 output_activation=self.activation if number else self.output_activation,
                 loss=self.loss if bounded else "mse",
@@ -100,8 +98,7 @@ class StackedAutoencoder(Autoencoder):
 
     def _check_settings(self):
         super()._check_settings()
-        if self.max_iter is not None:
-            self._check_count("max_iter", least=0)
+        self._check_count("max_iter", least=0)
         self._check_count("pretrain_iter", least=0)
         if self.pretrain_lr is not None:
             self._check_number("pretrain_lr", lambda value: value > 0, "a positive number, or None for lr's")
@@ -135,14 +132,14 @@ class StackedDenoisingAutoencoder(StackedAutoencoder):
         return DenoisingAutoencoder(noise=self._noises()[number], corruption=self.corruption, **settings)
 
     def _noises(self):
-        layers = len(self._hidden()) + 1
+        layers = len(self.hidden) + 1
         return tuple(self.noise) if isinstance(self.noise, (tuple, list)) else (self.noise,) * layers
 
     def _check_settings(self):
         super()._check_settings()
-        if len(self._noises()) != len(self._hidden()) + 1:
+        if len(self._noises()) != len(self.hidden) + 1:
             raise SettingError(
-                f"{type(self).__name__}: noise={self.noise!r} for {len(self._hidden()) + 1} layers. Give one for each."
+                f"{type(self).__name__}: noise={self.noise!r} for {len(self.hidden) + 1} layers. Give one for each."
             )
         for noise in self._noises():
             self._check_noise(noise)
@@ -215,7 +212,7 @@ class StackedConvolutionalAutoencoder(StackedAutoencoder, ConvolutionalAutoencod
 
     def make_part(self, number, **settings):
         """A convolutional one, or the dense one of the code."""
-        if number == len(self._hidden()):
+        if number == len(self.hidden):
             return super().make_part(number, **settings)
         sizes, channels = self._sizes()
         return ConvolutionalAutoencoder(**{
@@ -235,8 +232,6 @@ class _Machine(TiedAutoencoder):
     Units are binary, or normal of variance 1 where the activation is linear: visible ones by output_activation, hidden
     ones by activation.
     """
-
-    hidden: tuple = ()
 
     def make_optimizer(self, parameters):
         """Plain steps, at first with little momentum."""

@@ -1,7 +1,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from ..estimator import _first, _fitted
+from ..estimator import _fitted
 from ..nn.activations import ActivationName
 from ..nn.conv import Conv2d, ConvTranspose2d
 from ..nn.layers import Linear
@@ -18,8 +18,7 @@ __all__ = [
 ]
 
 class StackedAutoencoder(Autoencoder):
-    n_components: int = _first(default=16, kw_only=False)
-    hidden: Sequence[int] | None = (64, 32)
+    hidden: Sequence[int] = (64, 32)
     pretrain_iter: int = 5
     pretrain_lr: float | None = None
     pretraining_: list[dict[str, list[float]]] = _fitted(init=False)
@@ -40,8 +39,7 @@ class StackedSparseAutoencoder(HalfSquares, StackedAutoencoder):
     penalty: float = 0.5
 
 class StackedConvolutionalAutoencoder(StackedAutoencoder, ConvolutionalAutoencoder):
-    n_components: int = _first(default=16, kw_only=False)
-    hidden: Sequence[int] | None = (16, 8)
+    hidden: Sequence[int] = (16, 8)
 
 class RBMAutoencoder(StackedAutoencoder):
     activation: ActivationName = "sigmoid"

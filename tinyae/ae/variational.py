@@ -1,5 +1,6 @@
 """The variational family: the code is a distribution, and the loss a bound on the likelihood."""
 
+import warnings
 from statistics import NormalDist
 
 import numpy as np
@@ -9,7 +10,6 @@ from ..data import batches
 from ..engine import no_grad
 from ..errors import SettingError
 from ..ops.random import Generator
-from . import defaults
 from .base import _ROWS, Autoencoder, variant
 from .convolutional import ConvolutionalAutoencoder
 from .latent import counted, numpy_generator
@@ -146,23 +146,17 @@ class VAE(Autoencoder):
             net.log_sigma = kind(np.log(sigma), dtype=self.dtype)
         return net
 
-    def _mean_row_loss(self, X):
-        if self.loss == "bernoulli":
-            return super()._mean_row_loss(X)
-        variance = defaults.of_mean_row(X, self.dtype, lambda a, x: {"mse": nn.mse(a, x, reduction="none").mean(axis=1)})
-        spread = variance if self.sigma is None else float(self.sigma) ** 2
-        with np.errstate(divide="ignore"):  # rows that do not differ are as likely as one likes
-            log_spread, share = np.log(2 * np.pi * spread), variance / spread if variance else 0.0
-        return float(0.5 * self.n_features_in_ * (log_spread + share))
-
-    def _doubts(self):
-        if self.n_iter_ >= _SETTLED and self.history_["kl"][-1] - self._least_kl() < _COLLAPSED * self._kl_weight():
-            yield RuntimeWarning, (
-                f"the posterior collapsed: after {self.n_iter_} epochs the codes hold less than {_COLLAPSED} nats "
-                "about a row. Lower the KL's weight, raise it slowly (AnnealedVAE), or grant free bits (FreeBitsVAE)."
+    def _remember(self, history, best):
+        super()._remember(history, best)
+        spent = history[-1]["kl"] - self._least_kl() if len(history) >= _SETTLED else np.inf
+        if spent < _COLLAPSED * self._kl_weight():
+            warnings.warn(
+                f"{type(self).__name__}.fit: the posterior collapsed: after {len(history)} epochs the codes hold less "
+                f"than {_COLLAPSED} nats about a row. Lower the KL's weight, raise it slowly (AnnealedVAE), or grant "
+                "free bits (FreeBitsVAE).",
+                RuntimeWarning,
+                stacklevel=4,
             )
-        else:
-            yield from super()._doubts()
 
     def _kl_weight(self):
         return 1.0
@@ -215,8 +209,6 @@ class BetaVAE(VAE):
 
     beta: float = 4.0
 
-    penalties = {**VAE.penalties, "kl": "beta"}
-
     losses = {name: text.replace("+ KL", "+ beta * KL") for name, text in VAE.losses.items()}
 
     def penalise(self, h, z):
@@ -256,8 +248,6 @@ class AnnealedVAE(BetaVAE):
     beta: float = 1.0
     schedule: str = "linear"
     warmup: float = 5.0
-
-    penalties = VAE.penalties  # its weight moves: a small term is no sign
 
     def make_net(self):
         """As `VAE`, with a clock in epochs, and what a step adds to it."""
