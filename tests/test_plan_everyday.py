@@ -1,5 +1,8 @@
 """tinyae/plan: the steps that people write most, which a plan takes, and what eager asks of values, which a plan asks too."""
 
+import sys
+import threading
+
 import numpy as np
 import pytest
 
@@ -177,10 +180,45 @@ def test_a_custom_op_without_a_rule_says_so():
     assert bare(x.detach()).shape == bare(np.ones(3)).shape == (3,)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["exp", "cast", "concat", "gather", "getitem", "matmul", "where", "_within"])
+def test_a_custom_op_may_be_called_like_one_of_ours(name, backend):
+    """A plan takes it for itself, whether it is element by element, a view, or neither."""
+    for settings in ({}, {"elementwise": True}, {"view": True}):
+        def definition(x):
+            return x * 0 + 7
+        definition.__name__ = name
+        sevens = tinyae.custom_op(**settings)(definition)
+        step = tinyae.compile(lambda x, sevens=sevens: sevens(x) + 1.0, backend=backend)
+        for _ in range(3):
+            np.testing.assert_array_equal(step(X).data, np.full(X.shape, 8, np.float32))
+
+
 def test_the_gradient_of_relu_lets_nan_see_where_it_came_from():
     x = tinyae.Tensor(np.array([-1.0, 0.0, 1.0, np.nan], np.float32), requires_grad=True)
     ops.relu(x).sum().backward()
     assert x.grad.tolist() == [0, 0, 1, 1]
+    definition = ops.relu.op.rules["x"][0]  # NumPy's, beside the kernel's
+    assert definition(np.ones(4, np.float32), ops.relu(x).data).tolist() == [0, 0, 1, 1]
+
+
+def test_two_threads_may_walk_back_to_one_leaf():
+    w, turns = tinyae.Tensor(np.zeros(3, np.float32), requires_grad=True), 400
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        def work():
+            for _ in range(turns):
+                (w * 1.0).sum().backward()
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert w.grad.tolist() == [4 * turns] * 3
 
 
 def test_shifts_are_as_many_as_axes():

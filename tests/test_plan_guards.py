@@ -2,8 +2,10 @@
 
 import copy
 import gc
+import importlib.util
 import pickle
 import random
+import sys
 import types
 import weakref
 
@@ -18,6 +20,7 @@ from tinyae.plan.guards import Guards, Reads
 
 X = np.random.default_rng(0).random((4, 3), dtype=np.float32)
 SCALE = 2.0
+COLLECTED = []
 
 
 def watched(step, *arguments):
@@ -54,9 +57,22 @@ def test_what_the_called_code_reads_is_found_and_no_more():
     assert not {"unread", "config.history"} & found.keys()
 
 
-def test_the_users_profiler_is_given_back():
-    import sys
+@pytest.mark.parametrize("name", ["profile", "trace", "helpers_of_mine"])
+def test_a_module_of_the_users_may_be_called_like_one_of_pythons(name, tmp_path, monkeypatch):
+    file = tmp_path / f"{name}.py"
+    file.write_text("beta = 2.0\ndef scaled(x): return x * beta\n")
+    spec = importlib.util.spec_from_file_location(name, file)
+    mine = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, mine)
+    spec.loader.exec_module(mine)
+    step = tinyae.compile(lambda x: mine.scaled(x))
+    for _ in range(3):
+        step(X)
+    mine.beta = 5.0
+    np.testing.assert_allclose(step(X).data, 5 * X)
 
+
+def test_the_users_profiler_is_given_back():
     def mine(*_):
         pass
 
@@ -71,17 +87,15 @@ def test_the_users_profiler_is_given_back():
 
 
 def test_callbacks_of_the_garbage_collector_are_no_part_of_the_step():
-    counts = []
-
     def collected(phase, info):
-        counts.append(phase)
+        COLLECTED.append(phase)
 
     gc.callbacks.append(collected)
     try:
         found = watched(lambda: [[] for _ in range(100_000)])
     finally:
         gc.callbacks.remove(collected)
-    assert "counts" not in found
+    assert "COLLECTED" not in found
 
 
 def test_a_cycle_and_an_empty_cell_end():

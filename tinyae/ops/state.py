@@ -23,7 +23,7 @@ def _within(x, /, *, low, high, error):
 
 
 # No op for users, so not among OPS: what functions of tinyae ask of values, said so that a plan can ask it as well.
-within = Op(_within, elementwise=False, view=True, domain=None, kinks=(), listed=False).function
+within = Op(_within, elementwise=False, view=True, domain=None, kinks=()).function
 
 
 @within.vjp

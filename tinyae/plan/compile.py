@@ -38,7 +38,7 @@ from ..transforms import _leaves, _like
 from .agree import TOLERANCES, compare, nudged
 from .capture import Recorder
 from .explain import describe, measure
-from .guards import Guards, Reads, Same, global_noise, hooks_of
+from .guards import Guards, Identity, Reads, Same, global_noise, hooks_of
 from .machine import Machine
 from .program import Update
 from .rules import RULES, rule_of
@@ -49,7 +49,6 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _TENSOR = object()
 _KEPT, _KINDS = 8, 64  # plans for arguments of one kind, of different settings; kinds of arguments
 _RESTLESS = 3  # captures of one kind, each made useless by a change before it could run, until that is an error
-
 
 
 def compile(step=None, /, *, precision="highest", backend=None, after=0, fallback=False, watch=None):
@@ -539,20 +538,6 @@ class Plan:
             generator.counter = counter
 
 
-class _Same:
-    """Equal to what holds the very same object."""
-
-    __slots__ = ("it",)
-
-    def __init__(self, it):
-        self.it = it
-
-    def __eq__(self, other):
-        return other.__class__ is _Same and other.it is self.it
-
-    __hash__ = None
-
-
 def _listed(names):
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
@@ -561,7 +546,7 @@ def _group(optimizer, group):
     """What of an optimizer's group is frozen: whose it is, whether numbers are 0, which a rule is told before a run."""
     rule = rule_of(optimizer, group)
     told = () if rule is None else RULES[rule].settings
-    return [_Same(p) for p in group["params"]], [
+    return [Identity(p) for p in group["params"]], [
         (name, bool(value) if name in told else value) for name, value in group.items() if name not in ("lr", "params")
     ]
 

@@ -28,6 +28,7 @@ import copy
 import functools
 import gc
 import operator
+import os
 import sys
 import types
 
@@ -38,7 +39,7 @@ from ..nn.module import Module
 from ..ops.random import Generator
 from ..optim.base import Optimizer
 
-__all__ = ["SMALL", "Guards", "Reads", "Same", "global_noise", "hooks_of"]
+__all__ = ["SMALL", "Guards", "Identity", "Reads", "Same", "global_noise", "hooks_of"]
 
 SMALL = 64  # elements of an array that is watched by value
 _MANY = 1000  # entries of a list or dictionary from which on only their number is watched
@@ -47,7 +48,7 @@ _LIMIT = 20_000  # things watched; what lies behind them is left to the comparis
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), np.generic, np.dtype, slice, range)
 _MISSING, _RESULT = object(), object()
 _MAPPINGS: tuple = (dict, types.MappingProxyType)
-_NOT_OURS = {*sys.stdlib_module_names, "numpy"} - {"__main__"}
+_LIBRARY = os.path.dirname(os.__file__)  # where Python's own modules are
 # Modules of tinyae below nn, and the rules of the optimizers: their code reads nothing that a plan does not know of.
 _BELOW = {"engine", "errors", "gradcheck", "hooks", "kernels", "mode", "ops", "optim", "plan", "source", "tensor",
           "transforms", "tree"}  # fmt: skip
@@ -111,7 +112,7 @@ def _interest(module):
     if top == "tinyae":
         inner = rest.partition(".")[0] in _BELOW and not rest.startswith("optim.schedules")
         return _NOTHING if inner else _OWN
-    return _NOTHING if top in _NOT_OURS else _USER
+    return _NOTHING if _is_ours(module) else _USER
 
 
 def _find_lookups(code):
@@ -267,7 +268,7 @@ class Same:
 def hooks_of(tensor):
     """The hooks on a leaf's gradient, to be compared."""
     node = tensor._node
-    return None if node is None or not node.hooks else [*map(_Same, node.hooks.values())]
+    return None if node is None or not node.hooks else [*map(Identity, node.hooks.values())]
 
 
 class _Walk:
@@ -319,9 +320,9 @@ class _Walk:
             if not thing.is_leaf or (self.is_result is not None and self.is_result(thing)):
                 self.results.add(name)
                 return _RESULT
-            return _RESULT if name in self.guards._results else _Same(thing)
+            return _RESULT if name in self.guards._results else Identity(thing)
         if isinstance(thing, np.ndarray):
-            return (thing.dtype, thing.shape, thing.tobytes()) if _is_small(thing) else _Same(thing)
+            return (thing.dtype, thing.shape, thing.tobytes()) if _is_small(thing) else Identity(thing)
         if isinstance(thing, _MAPPINGS):
             return thing.__class__, len(thing), tuple(thing) if len(thing) <= _MANY else None
         if isinstance(thing, (list, tuple, collections.deque)):
@@ -331,14 +332,14 @@ class _Walk:
         if _is_bytes(thing):
             return thing.__class__, bytes(thing)
         if isinstance(thing, types.FunctionType):
-            return (types.FunctionType, thing.__code__) if thing.__code__ in self.guards._codes else _Same(thing)
+            return (types.FunctionType, thing.__code__) if thing.__code__ in self.guards._codes else Identity(thing)
         if isinstance(thing, (types.MethodType, functools.partial, property, staticmethod, classmethod)):
             return (thing.__class__,)
         if _is_noise(thing):
-            return _Same(thing), _state(thing)
+            return Identity(thing), _state(thing)
         if _is_iterator(thing):
-            return _Same(thing), _progress(thing)
-        return _Same(thing)
+            return Identity(thing), _progress(thing)
+        return Identity(thing)
 
     def _enter(self, name, thing):
         """Note what is inside of a thing."""
@@ -498,7 +499,7 @@ class _Plain:
     """Marks a value that is compared as such and has no inside."""
 
 
-class _Same:
+class Identity:
     """Equal to what holds the very same object."""
 
     __slots__ = ("it",)
@@ -507,7 +508,7 @@ class _Same:
         self.it = it
 
     def __eq__(self, other):
-        return other.__class__ is _Same and other.it is self.it
+        return other.__class__ is Identity and other.it is self.it
 
     __hash__ = None
 
@@ -522,9 +523,17 @@ def _own(thing):
 
 
 def _is_ours(module):
-    """Whether a module is taken to stay as it is: Python's, NumPy's, tinyae's."""
+    """Whether a module is taken to stay as it is: Python's, NumPy's, tinyae's.
+
+    A name of Python's is not enough: a user's ``profile.py`` has one too.
+    """
     top = module.partition(".")[0] if isinstance(module, str) else ""
-    return top == "tinyae" or top in _NOT_OURS or top == "builtins"
+    if top in ("builtins", "numpy", "tinyae"):
+        return True
+    if top not in sys.stdlib_module_names:
+        return False
+    file = getattr(sys.modules.get(top), "__file__", None)
+    return file is None or file.startswith(_LIBRARY)
 
 
 def _is_small(array):
@@ -589,12 +598,12 @@ def _short(key):
 def _text(frozen):
     if frozen is _RESULT:
         return "what the step leaves there"
-    if isinstance(frozen, _Same):
+    if isinstance(frozen, Identity):
         return f"the same {type(frozen.it).__name__}"
     if frozen[0] is _Plain:
         return _short(frozen[2]) if frozen[1] not in (float, complex) else frozen[2]
     if isinstance(frozen[0], np.dtype):
         return f"the same values, {frozen[0]} {frozen[1]}"
-    if isinstance(frozen[0], _Same):
+    if isinstance(frozen[0], Identity):
         return f"the same {type(frozen[0].it).__name__}, moved no further"
     return f"{frozen[0].__name__}" + (f" of {frozen[1]}" if len(frozen) > 1 and isinstance(frozen[1], int) else "")

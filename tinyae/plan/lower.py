@@ -169,7 +169,7 @@ class _Lowering(Products, Reductions, Moves, Layers, Updates):
         if not isinstance(op, Op) or not instruction.values:
             return False
         x, y = instruction.operands[0], instruction.result
-        if op.name == "cast" and isinstance(x, Value):
+        if instruction.name == "cast" and isinstance(x, Value):
             flagged = self.flags.get(x)
             if (flagged is not None and flagged == y.dtype) or (x.dtype == y.dtype and x.cell is None):
                 self.refs[y] = self.ref(x)
@@ -180,11 +180,11 @@ class _Lowering(Products, Reductions, Moves, Layers, Updates):
         if op is within.op:  # the same values, but somebody has to ask
             self.refs[y] = self.ref(x)
             return False
-        if op.name == "straight_through" and x.dtype != y.dtype:
+        if instruction.name == "straight_through" and x.dtype != y.dtype:
             return False
-        if op.name == "straight_through":
+        if instruction.name == "straight_through":
             found = self.ref(x)
-        elif op.name == "getitem":
+        elif instruction.name == "getitem":
             found = self._basic(self.ref(x), instruction.settings["index"])
             if not y.shape and self.ref(x).root.kind == "array":  # NumPy takes one element out, which then stays
                 found = None
@@ -330,7 +330,7 @@ class _Lowering(Products, Reductions, Moves, Layers, Updates):
     def chain_dtype(self, i):
         """The float dtype of an element-wise instruction that C can do, else None."""
         op = i.op
-        known = (isinstance(op, Op) and op.elementwise and (op.name in _PLAIN or op.name in self.unary)) or (
+        known = (isinstance(op, Op) and op.elementwise and (i.name in _PLAIN or i.name in self.unary)) or (
             isinstance(op, Vjp) and op.op.name in self.unary)  # fmt: skip
         if not known or not i.values or self._param(i) is None or not i.result.size or i.result.cell is not None:
             return None

@@ -91,8 +91,8 @@ class Instruction:
 
     @property
     def name(self):
-        """The op's."""
-        return self.op.name
+        """The op's; of a user's own, which may be called like one of ours, a name that none of ours has."""
+        return self.op.name if getattr(self.op, "listed", True) else f"custom {self.op.name}"
 
 
 class Program:
