@@ -358,6 +358,58 @@ def test_gather(isa, dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_scatter(isa, dtype, rng):
+    """Rows that meet are added in their order, so whole numbers and others alike have the bits of one addition each."""
+    x, index = rng.standard_normal((200, 30)).astype(dtype), rng.integers(0, 7, 200)
+    for ones in (0, 1):
+        expected = np.zeros((200, 7) if ones else (9, 30), dtype)
+        if ones:
+            expected[np.arange(200), index] = 1
+        else:
+            for row, to in zip(x, index):
+                expected[to] += row
+        bench = Bench()
+        out = bench.add(empty(expected.shape, dtype), True)
+        settings = {"dtype": code(dtype), "ones": ones, "rows": 200, "n": 7 if ones else 30, "out_rows": 9,
+                    "out": (out, 0), "x": None if ones else (bench.add(x), 0)}  # fmt: skip
+        found = bench.run(("scatter", settings | {"index": (bench.add(index), 0)}))
+        np.testing.assert_array_equal(found, expected)
+        for wrong in (-1, 7 if ones else 9, 2**62):
+            with pytest.raises(DataError, match="instruction 0, scatter, got a row number that is out of range"):
+                bench.run(("scatter", settings | {"index": (bench.add(np.where(index == 3, wrong, index)), 0)}))
+
+
+@pytest.mark.parametrize("dtype, number", [(np.float32, 0), (np.float64, 1), (np.uint8, 2), (bool, 3), (np.int64, 4)])
+def test_within(dtype, number):
+    def asked(values, low, high):
+        x = np.array(values, dtype)
+        fields = {"dtype": 1, "from": number, "n": x.size, "low": low, "high": high, "x": (0, 0)}
+        Program([("array", x)], [("within", fields)], 0).run({})
+
+    asked([0, 1, 1], 0, 1)
+    asked([], 5, 6)
+    for values, low, high in (([0, 1, 1], 0, 0), ([0, 1, 1], 1, 1), ([1] * 40 + [0], 1, 1)):
+        with pytest.raises(DataError, match="instruction 0, within"):
+            asked(values, low, high)
+    if number < 2:
+        asked([np.nan, 0.5], 0, 1)
+        with pytest.raises(DataError):
+            asked([np.nan, np.inf], 0, 1)
+
+
+@pytest.mark.parametrize("field", ["rows", "n", "out_rows", "ones"])
+@pytest.mark.parametrize("value", [-1, 2**40, 2**62])
+def test_a_scatter_of_no_size_is_refused(field, value):
+    fields = dict(dtype=1, rows=2, n=2, out_rows=2, x=(0, 0), index=(1, 0), out=(2, 0), ones=0)
+    if field == "ones" and value > 2**31:
+        return
+    buffers = [("array", np.zeros(4)), ("array", np.zeros(2, np.int64)), ("array", np.zeros(4))]
+    Program(buffers, [("scatter", fields)], 0).run({})
+    with pytest.raises(BackendError, match="malformed"):
+        Program(buffers, [("scatter", fields | {field: value})], 0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_update(isa, dtype, rng):
     """Several tensors in one instruction, step after step, with numbers that change, equal each tensor by itself."""
     shapes = [0, 1, 33, 5000, 90_001]
@@ -468,6 +520,8 @@ BEYOND = {
     "fill": dict(n=5, out=(1, 0), value=1.0),
     "noise": dict(kind="normal", n=5, key=0, counter=0, out=(1, 0)),
     "gather": dict(rows=1, n=5, x_rows=1, x=(0, 0), index=(0, 0), out=(1, 0)),
+    "scatter": dict(rows=1, n=5, out_rows=1, x=(0, 0), index=(0, 0), out=(1, 0)),
+    "within": {"from": 1, "n": 5, "low": 0.0, "high": 1.0, "x": (0, 0)},
     "windows": dict(kind="max_pool", windows=(1, 1, (1, 1, 5), (1, 1, 2), (1, 2), (1, 2), (0, 0), (1, 1)), big=(0, 0),
                     small=(1, 0)),
     "recurrent": dict(kind="rnn", steps=1, n=1, hidden=2, activation="tanh", reverse=False, z_repeats=False, z=(0, 3),
