@@ -249,6 +249,7 @@ class Compiled:
         plan, arrays = self._largest
         state = plan._state()
         try:
+            plan.machine.set_anew = True
             seconds = plan.machine.profile(arrays, repeats)
         finally:
             plan._restore(state)
@@ -403,6 +404,7 @@ class Plan:
                 if self._optimizer_settings() != self.settings:
                     return False
                 self._remember_groups()
+                self.machine.set_anew = True
                 break
         if not self.same.check():
             return False
@@ -463,6 +465,7 @@ class Plan:
             sure = False
             self._check_done(program)
             self._restore(before)
+            self.machine.set_anew = True  # nobody has looked since the step
             values = self.run(arrays)
             now = self._state()
             compare(self, arrays, expected, values, before, after, now, functools.partial(self._run_beside, before, arrays))

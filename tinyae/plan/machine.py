@@ -46,16 +46,16 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Update:
-    """An optimizer's instruction, and what C was last told of it."""
+    """An optimizer's instruction, and how many steps C was told of."""
 
-    __slots__ = ("_advance", "_before", "_keys", "_states", "group", "number", "optimizer", "rule", "steps", "told")
+    __slots__ = ("_advance", "_before", "_keys", "_steps", "group", "number", "optimizer", "rule", "states", "step")
 
     def __init__(self, number, item, counts):
         """counts: how often each parameter is updated in one run, so far; it is brought up to date."""
-        self.number, self.told, self.steps = number, None, None
+        self.number, self.step, self._steps = number, None, []
         self.optimizer, self.group, self.rule = (item.fields[name] for name in ("optimizer", "group", "rule"))
         self._keys = [(self.optimizer, p) for p in item.fields["parameters"]]
-        self._states = [o.state[p] for o, p in self._keys] if "step" in self.optimizer.slots else []
+        self.states = [o.state[p] for o, p in self._keys] if "step" in self.optimizer.slots else []
         self._before = [counts.get(key, 0) for key in self._keys]
         for key in self._keys:
             counts[key] = counts.get(key, 0) + 1
@@ -65,15 +65,22 @@ class _Update:
         self._advance = [counts[key] for key in self._keys]
         return self._advance
 
-    def count(self):
-        """How many steps each parameter will have made when this is reached in a run."""
-        return [state["step"] + before for state, before in zip(self._states, self._before)]
+    def tell(self, code):
+        """Tell C how many steps each parameter will have made when this is reached in a run."""
+        self._steps = [state["step"] for state in self.states]
+        code.set_steps(self.number, [step + before for step, before in zip(self._steps, self._before)])
+        alike = len({*self._steps}) == len({*self._advance}) == 1
+        self.step = self._steps[0] if alike else None  # of all; else C is told anew before every run
 
     def advance(self, runs):
         """So many runs have been made."""
-        self.steps = [step + runs * each for step, each in zip(self.steps, self._advance)]
-        for state, step, before in zip(self._states, self.steps, self._before):
-            state["step"] = step - before
+        if self.step is not None:
+            self.step = step = self.step + runs * self._advance[0]
+            for state in self.states:
+                state["step"] = step
+        else:
+            for state, step, each in zip(self.states, self._steps, self._advance):
+                state["step"] = step + runs * each
 
     def numbers(self):
         """The rule's settings as they are now."""
@@ -119,6 +126,7 @@ class Machine:
         self.code = Executor([self._buffer(root) for root in lowered.roots], instructions, lowered.arena)
         self.expected = {generator: None for generator in program.generators}
         self.known = False  # whether C knows what Python does
+        self.set_anew = False  # whether an optimizer's group is another than C was told; whoever runs this looks
         self.lock = threading.RLock()  # who compares plan and step holds it meanwhile
         _machines.add(self)
         self.outputs = []  # views made once, where they can be
@@ -182,29 +190,34 @@ class Machine:
             starts = self._prepare()
             given = arrays if self.takes_all else [arrays[k] for _, k in self.inputs]
             for segment in self.segments:
-                if segment.__class__ is list:
-                    self._go(given, *segment, arrays, starts)
-                else:
+                if segment.__class__ is not list:
                     self._on_host(segment.fields, arrays, starts)
+                    continue
+                try:
+                    self.code.go(given, *segment)
+                except DataError as problem:
+                    self._go_on(problem, given, segment[1], arrays, starts)
             self._finish(starts, 1)
             values = []
             for out in self.outputs:
                 values.append((out if out.__class__ is ndarray else self.array(*out, arrays)).copy())
             return values
 
-    def _go(self, given, first, last, arrays, starts):
-        """Instructions first to last in C. Where one finds a value out of its range, Python does its work, and either
-        can or says what is wrong.
+    def _go_on(self, problem, given, last, arrays, starts):
+        """Up to instruction last, where one has found a value out of its range: Python does its work, and either can
+        or says what is wrong.
         """
-        while first < last:
-            try:
-                return self.code.go(given, first, last)
-            except DataError as problem:
-                number = getattr(problem, "instruction", None)
-                if number not in self.asked:
-                    raise
-                self._on_host(self.asked[number], arrays, starts)
-                first = number + 1
+        while problem is not None:
+            number = getattr(problem, "instruction", None)
+            if number not in self.asked:
+                raise problem
+            self._on_host(self.asked[number], arrays, starts)
+            problem = None
+            if number + 1 < last:
+                try:
+                    self.code.go(given, number + 1, last)
+                except DataError as another:
+                    problem = another
 
     def epoch(self, steps, sources, index):
         """So many steps in one call of C, each on the next rows of index; returns the outputs, (steps,) each."""
@@ -241,7 +254,10 @@ class Machine:
                     if item.kind == "host":
                         self._on_host(item.fields, arrays, starts)
                     else:
-                        self._go(given, number, number + 1, arrays, starts)
+                        try:
+                            self.code.go(given, number, number + 1)
+                        except DataError as problem:
+                            self._go_on(problem, given, number + 1, arrays, starts)
                         number += 1
                     row.append(clock() - begin)
                 times.append(row)
@@ -254,6 +270,7 @@ class Machine:
         From here to `_finish` nothing is taken for known: after a run that was interrupted C is told everything anew.
         """
         known, self.known = self.known, False
+        set_anew, self.set_anew = self.set_anew or not known, False
         starts = {}
         for generator in self.expected:
             starts[generator] = counter = generator.counter
@@ -262,14 +279,13 @@ class Machine:
                     if item.fields["generator"] is generator:
                         self.code.set_counter(number, (counter + item.fields["draw"]) % 2**64)
         for update in self.updates:
-            steps = update.count()
-            if not known or update.told != update.group:
+            if set_anew:
                 self.code.set_numbers(update.number, update.numbers())
-                update.told = dict(update.group)
-            if not known or update.steps != steps:
-                if steps:
-                    self.code.set_steps(update.number, steps)
-                update.steps = steps
+            step = update.step if known else None
+            for state in update.states:
+                if state["step"] != step:
+                    update.tell(self.code)
+                    break
         return starts
 
     def _finish(self, starts, steps):
