@@ -638,3 +638,23 @@ def test_more_than_float32_can_count_are_counted():
     x = np.ones((1 << 24) + 1, np.float32)
     compiled = tinyae.compile(lambda x: ops.sum(ops.gt(x, 0.0)))
     assert [compiled(x).item() for _ in range(3)] == [len(x)] * 3
+
+
+@pytest.mark.skipif("c" not in BACKENDS, reason="the backend is NumPy: there is no C to test")
+def test_a_program_that_c_refuses_is_a_step_without_a_plan(monkeypatch):
+    from tinyae.kernels import plan
+
+    def refuse(*_):
+        raise tinyae.errors.BackendError("Program: no.")
+
+    monkeypatch.setattr(plan, "Program", refuse)
+    compiled = trainer()[3]
+    with pytest.raises(PlanError, match=r"C does not take its program\. Program: no\."):
+        compiled(X)
+    net, _, step, _ = trainer()
+    other, _, plain, _ = trainer()
+    careful = tinyae.compile(step, fallback=True)
+    for _ in range(3):
+        assert careful(X).item() == plain(X).item()
+    assert np.array_equal(weights(net), weights(other))
+    assert [*careful.refused.values()] == ["compile: the step is right, but C does not take its program. Program: no."]

@@ -165,10 +165,10 @@ class Compiled:
                 return self._capture(key, arrays, settings)
             return self._check(plan, key, arrays, settings)
         except PlanError as problem:
-            if not self.fallback or hasattr(problem, "result"):
+            if not self.fallback:
                 raise
             self._refuse(key, problem)
-            return self.step(*_tensors(arrays), **settings)
+            return problem.result if hasattr(problem, "result") else self.step(*_tensors(arrays), **settings)
 
     def _key(self, arrays, settings):
         return (mode.recording, *[(a.shape, a.dtype) for a in arrays], *_typed(settings))
@@ -296,7 +296,11 @@ class Compiled:
         modules, result = list(recorder.modules), _detached(result)
         program.outputs += [recorder.output(place[key]) for place, key in guards.left]
         del recorder, reads, leaves  # before the plan takes its memory: they hold the step's arrays
-        plan = Plan(program, settings, nested, modules, guards, self)
+        try:
+            plan = Plan(program, settings, nested, modules, guards, self)
+        except PlanError as problem:
+            problem.result = result  # of the step, which has been made
+            raise
         plan.born = self._run_last()
         plans = self.plans.setdefault(key, [])
         plans.insert(0, plan)

@@ -13,7 +13,7 @@ import weakref
 import numpy as np
 
 from ..engine import OPS, Op
-from ..errors import DataError, TinyaeError
+from ..errors import BackendError, DataError, PlanError, TinyaeError
 from ..kernels.elementwise import UNARY
 from .compute import compute
 from .lower import lower
@@ -123,7 +123,10 @@ class Machine:
             from ..kernels.plan import Program as Executor
         else:
             Executor = Reference
-        self.code = Executor([self._buffer(root) for root in lowered.roots], instructions, lowered.arena)
+        try:
+            self.code = Executor([self._buffer(root) for root in lowered.roots], instructions, lowered.arena)
+        except BackendError as problem:
+            raise PlanError(f"compile: the step is right, but C does not take its program. {problem}") from problem
         self.expected = {generator: None for generator in program.generators}
         self.known = False  # whether C knows what Python does
         self.set_anew = False  # whether an optimizer's group is another than C was told; whoever runs this looks
