@@ -25,6 +25,7 @@ import sys
 import threading
 import time
 import types
+import weakref
 
 import numpy as np
 import pytest
@@ -848,10 +849,73 @@ def class_attribute_of_an_object_s_class():
     return kept(kind(), lambda v: v.beta, lambda v: setattr(kind, "beta", 3.0))
 
 
-@hidden
+@way
 def attribute_of_a_metaclass():
     meta = type("Meta", (type,), {"beta": 1.0})
     return kept(meta("Config", (), {}), lambda v: v.beta, lambda v: setattr(meta, "beta", 3.0))
+
+
+@way
+def attribute_that_an_object_lacked():
+    return kept(types.SimpleNamespace(), lambda v: getattr(v, "beta", 1.0), lambda v: setattr(v, "beta", 3.0))
+
+
+@way
+def attribute_that_a_module_lacked():
+    return kept(linear(), lambda v: getattr(v, "beta", 1.0), lambda v: setattr(v, "beta", 3.0))
+
+
+@way
+def attribute_that_a_class_lacked():
+    kind = type("Config", (), {})
+    return kept(kind(), lambda v: 3.0 if hasattr(v, "beta") else 1.0, lambda v: setattr(kind, "beta", 3.0))
+
+
+@way
+def attribute_whose_lack_was_caught():
+    def read(thing):
+        try:
+            return thing.beta
+        except AttributeError:
+            return 1.0
+
+    return kept(types.SimpleNamespace(), read, lambda v: setattr(v, "beta", 3.0))
+
+
+@way
+def attribute_of_what_a_weak_reference_refers_to():
+    thing = type("Config", (), {"beta": 1.0})()
+    return kept(weakref.ref(thing), lambda v: v().beta, lambda v: setattr(thing, "beta", 3.0))
+
+
+@way
+def item_of_a_user_dict():
+    return kept(collections.UserDict(beta=1.0), lambda v: v["beta"], lambda v: v.update(beta=3.0))
+
+
+@way
+def item_of_a_derived_user_list():
+    kind = type("Rates", (collections.UserList,), {})
+    return kept(kind([1.0, 2.0]), lambda v: v[0], lambda v: v.reverse())
+
+
+@way
+def item_seen_through_a_memoryview():
+    base = bytearray(b"\x01\x02")
+    return kept(memoryview(base), lambda v: float(v[0]), lambda v: base.__setitem__(0, 3))
+
+
+@way
+def item_of_a_pandas_series():
+    pandas = pytest.importorskip("pandas")
+    return kept(pandas.Series([1.0, 2.0], list("ab")), lambda v: float(v["a"]), lambda v: v.__setitem__("a", 3.0))
+
+
+@way
+def cell_of_a_pandas_table():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"beta": [1.0, 2.0], "kind": ["a", "b"]})
+    return kept(table, lambda v: float(v.loc[0, "beta"]), lambda v: v.loc.__setitem__((0, "beta"), 3.0))
 
 
 @way
@@ -920,7 +984,7 @@ def attribute_by_its_name():
     return kept(types.SimpleNamespace(beta=1.0), lambda v: getattr(v, "be" + "ta"), lambda v: setattr(v, "beta", 3.0))
 
 
-@hidden
+@way
 def attribute_by_attrgetter():
     read = operator.attrgetter("beta")
     return kept(types.SimpleNamespace(beta=1.0), lambda v: read(v), lambda v: setattr(v, "beta", 3.0))
@@ -1040,8 +1104,6 @@ def weak_reference():
 
     thing, other = Config(), Config()
     other.beta = 3.0
-    import weakref
-
     holder = [weakref.ref(thing)]
     keep = [thing, other]
     return lambda x: x.sum() * holder[0]().beta * len(keep), lambda: holder.__setitem__(0, weakref.ref(other))
@@ -1090,7 +1152,7 @@ def global_that_appears(patch):
     return lambda x: x.sum() * (3.0 if "WARM" in globals() else 1.0), lambda: globals().update(WARM=True)
 
 
-@hidden
+@way
 def global_that_hides_a_builtin(patch):
     patch.setitem(globals(), "abs", abs)
     del globals()["abs"]
@@ -1660,10 +1722,16 @@ def noise_of_a_layer_exchanged():
     return changing(net, lambda net: setattr(net[2], "generator", tinyae.Generator(9)))
 
 
-@hidden
+@way
 def variable_of_the_environment(patch):
     patch.setenv("TINYAE_OF_A_TEST", "1.0")
     return lambda x: x.sum() * float(os.environ["TINYAE_OF_A_TEST"]), lambda: patch.setenv("TINYAE_OF_A_TEST", "3.0")
+
+
+@way
+def variable_of_the_environment_by_getenv(patch):
+    patch.setenv("TINYAE_OF_A_TEST", "1.0")
+    return lambda x: x.sum() * float(os.getenv("TINYAE_OF_A_TEST")), lambda: patch.setenv("TINYAE_OF_A_TEST", "3.0")
 
 
 @hidden

@@ -31,6 +31,7 @@ import operator
 import os
 import sys
 import types
+import weakref
 
 import numpy as np
 
@@ -48,6 +49,7 @@ _LIMIT = 20_000  # things watched; what lies behind them is left to the comparis
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...), np.generic, np.dtype, slice, range)
 _MISSING, _RESULT = object(), object()
 _MAPPINGS: tuple = (dict, types.MappingProxyType)
+_CONTAINERS = {"collections", "os", "weakref"}  # modules with classes in Python of what else would be in C: UserDict
 _LIBRARY = os.path.dirname(os.__file__)  # where Python's own modules are
 # Modules of tinyae below nn, and the rules of the optimizers: their code reads nothing that a plan does not know of.
 _BELOW = {"engine", "errors", "gradcheck", "hooks", "kernels", "mode", "ops", "optim", "plan", "source", "tensor",
@@ -106,6 +108,15 @@ class Reads:
                 found |= attributes
         return found - {"attribute_changes"}  # Module's own
 
+    def asked(self):
+        """The attributes that the user's code asks for knowing that they may not be there."""
+        found = set()
+        for code in self.globals:
+            names, attributes, *_ = _lookups(code)
+            if {"getattr", "hasattr", "AttributeError"} & names:
+                found |= attributes
+        return found - {code.co_name for code in self.globals}
+
 
 def _interest(module):
     top, _, rest = module.partition(".")
@@ -155,12 +166,15 @@ class Guards:
     """
 
     def __init__(self, step, reads, results, others=(), looked=()):
-        self._step, self._names = step, reads.names()
+        self._step, self._names, self._asked = step, reads.names(), reads.asked()
         self._codes = {code for code, interest in reads.interest.items() if interest == _USER}
         self._globals, self._others = reads.globals, [*others, *reads.objects.values()]
         self._looked, self._results = list(looked), set()
         self.renewed = 0  # how often what was another object turned out to be equal
         walk = _Walk(self, results)
+        if walk.any_name and self._names is not None:
+            self._names = None
+            walk = _Walk(self, results)
         self._results = walk.results
         # (list or dictionary, key) where the step leaves what it computed, such as an attribute of a module
         self.left = [(place, key) for place in walk.places
@@ -243,7 +257,7 @@ class Same:
                 if key not in but:
                     self.entry(thing, key, value)
         elif isinstance(thing, set) or _is_bytes(thing):
-            self._add("thing# == copy#", thing=thing, copy=copy.copy(thing))
+            self._add("thing# == copy#", thing=thing, copy=bytes(thing) if isinstance(thing, memoryview) else copy.copy(thing))
         elif isinstance(thing, np.ndarray):
             self._add("thing#.tobytes() == copy#", thing=thing, copy=thing.tobytes())
         elif len(thing) <= 8 or but:
@@ -277,12 +291,16 @@ class _Walk:
     def __init__(self, guards, is_result=None):
         self.guards, self.is_result = guards, is_result
         self.values, self.results, self.truncated = {}, set(), False
+        self.any_name = False  # whether there is an operator.attrgetter, whose names nobody knows
         self.in_modules, self.elsewhere = Same(), Same()
         self._seen, self._stack, self.places = {}, [], []
         self._note("step", guards._step)
         self._run()
         for code, there in guards._globals.items():  # of what was called, too, that no name led to
             self._of_code(code, there)
+            self._run()
+        if any({"environ", "getenv"} & _lookups(code)[1] for code in guards._globals):
+            self._note("os.environ", os.environ)
             self._run()
         for thing in guards._others:
             if id(thing) not in self._seen:
@@ -368,8 +386,11 @@ class _Walk:
                     self.elsewhere.content(thing, results)
         elif isinstance(thing, set) or _is_bytes(thing):
             self.elsewhere.content(thing)
-        elif isinstance(thing, collections.ChainMap):
-            self._note(f"{name}.maps", thing.maps)
+        elif isinstance(thing, weakref.ref):
+            self._note(f"{name}()", target := thing())
+            self.elsewhere.equal(functools.partial(_refers, thing, target), True)
+        elif isinstance(thing, operator.attrgetter):
+            self.any_name = True
         elif isinstance(thing, contextvars.ContextVar):
             self._note(f"{name}.get()", value := thing.get(_MISSING))
             self.elsewhere.equal(functools.partial(_holds, thing, value), True)
@@ -424,7 +445,9 @@ class _Walk:
         names, texts, imports, _ = _lookups(code)
         if "globals" in names:  # then what is text may be a name
             names = names | texts
-            for variable in texts - there.keys():
+        for variable in names - there.keys():  # one of Python's, which one of these would hide
+            if (id(there), variable) not in self._seen:
+                self._seen[id(there), variable] = True
                 self.elsewhere.entry(there, variable, _MISSING)
         for variable in sorted(names & there.keys()):
             if (id(there), variable) not in self._seen:
@@ -443,6 +466,11 @@ class _Walk:
     def _of_instance(self, name, thing):
         kind, own = type(thing), _own(thing)
         looks = self.in_modules if isinstance(thing, Module) else self.elsewhere
+        if callable(getattr(kind, "to_numpy", None)) and getattr(thing, "size", _MANY) <= SMALL:  # of a table
+            self._note(f"{name}.to_numpy()", text := _in_table(thing))
+            self.elsewhere.equal(functools.partial(_in_table, thing), text)
+        if isinstance(own, dict) and not _CONTAINERS.isdisjoint(c.__module__ for c in kind.__mro__):
+            self._note(f"{name}.__dict__", own)  # Python's own code reads all of it
         of_classes = {n: value for c in kind.__mro__[::-1] for n, value in vars(c).items() if self._is_read(n)}
         if isinstance(own, dict):
             self.places.append(own)
@@ -468,6 +496,8 @@ class _Walk:
             value = attributes.get(attribute, _MISSING)
             if self._note(f"{name}.{attribute}", value) is not _RESULT:
                 looks.entry(attributes, attribute, value)
+        for attribute in self.guards._asked - attributes.keys() - of_classes.keys():
+            looks.entry(attributes, attribute, _MISSING)
         for attribute, value in of_classes.items():
             if attribute not in attributes:
                 looks.entry(attributes, attribute, _MISSING)
@@ -475,7 +505,9 @@ class _Walk:
                     self._note(f"{name}.{attribute}", value)
 
     def _of_class(self, name, kind):
-        of_bases = set()
+        if type(kind) is not type and not _is_ours(type(kind).__module__):
+            self._note(type(kind).__name__, type(kind))
+        of_bases = set(self.guards._asked)
         for c in [c for c in kind.__mro__ if not _is_ours(c.__module__)][::-1]:
             for attribute in of_bases - vars(c).keys():  # not there yet, and would hide what a base has
                 if (id(c), attribute) not in self._seen:
@@ -542,11 +574,21 @@ def _is_small(array):
 
 def _is_bytes(thing):
     array = sys.modules.get("array")
+    if isinstance(thing, memoryview):
+        return thing.nbytes <= 8 * SMALL
     return isinstance(thing, bytearray) or (array is not None and isinstance(thing, array.array))
 
 
 def _holds(variable, value):
     return variable.get(_MISSING) is value
+
+
+def _refers(reference, thing):
+    return reference() is thing
+
+
+def _in_table(table):
+    return repr(table.to_numpy().tolist())
 
 
 def _is_iterator(thing):
