@@ -5,9 +5,14 @@ import json
 import os
 import pickle
 import random
+import re
+import stat
+import subprocess
+import sys
 import tracemalloc
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,6 +135,132 @@ def test_places_that_cannot_be_written(tmp_path):
         model.save(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     assert not [p for p in tmp_path.parent.iterdir() if p.name.endswith(".part")]
+
+
+posix = pytest.mark.skipif(os.name != "posix", reason="this platform has no permissions, links or devices")
+
+
+@posix
+@pytest.mark.parametrize(("umask", "old", "new"), [
+    (0o022, None, 0o644), (0o077, None, 0o600), (0o022, 0o600, 0o600), (0o077, 0o664, 0o664), (0o022, 0o4755, 0o755),
+])  # fmt: skip
+def test_permissions(tmp_path, umask, old, new):
+    """A file that is replaced keeps its own, and is at no time more open than it was; a new one gets the umask's."""
+    path = tmp_path / "a"
+    if old is not None:
+        path.write_bytes(b"old")
+        path.chmod(old)
+    before = os.umask(umask)
+    try:
+        with writing(path) as file:
+            assert os.fstat(file.fileno()).st_mode & 0o777 == new
+            file.write(b"new")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o7777 == new
+
+
+@posix
+def test_links_and_devices(tmp_path, saved):
+    """A link in the file's place is replaced, so that nobody can aim it; what is no file is left alone."""
+    other, path = tmp_path / "other", tmp_path / "a"
+    other.write_bytes(b"other")
+    other.chmod(0o600)
+    for target in (other, tmp_path / "nowhere"):
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+        with writing(path) as file:
+            file.write(b"new")
+        assert not path.is_symlink() and path.read_bytes() == b"new"
+    assert other.read_bytes() == b"other" and not (tmp_path / "nowhere").exists()
+    model = tinyae.load(saved)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to(os.devnull)
+    for place in (os.devnull, tmp_path / "pipe", tmp_path / "null"):
+        with pytest.raises(OSError, match="Not a regular file"):
+            model.save(place)
+    assert not os.path.isfile(os.devnull)
+    with pytest.raises(IsADirectoryError):
+        model.save(tmp_path)
+
+
+@posix
+def test_a_planted_link_is_not_followed(tmp_path, monkeypatch):
+    """Should somebody guess the partial name after all, nothing is written through what lies there."""
+    monkeypatch.setattr(os, "urandom", lambda n: b"guessed!"[:n])
+    victim, planted = tmp_path / "victim", tmp_path / f".{b'guessed!'.hex()}.part"
+    victim.write_bytes(b"old")
+    planted.symlink_to(victim)
+    with pytest.raises(FileExistsError), writing(tmp_path / "a") as file:
+        file.write(b"new")
+    assert victim.read_bytes() == b"old" and not (tmp_path / "a").exists()
+
+
+def test_on_the_disk_before_it_is_renamed(tmp_path, monkeypatch):
+    done, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda h: (done.append(stat.S_IFMT(os.fstat(h).st_mode)), fsync(h)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (done.append(os.path.getsize(a)), replace(a, b)))
+    with writing(tmp_path / "a", "w") as file:
+        file.write("12345")  # Python still holds it back
+    assert done[:2] == [stat.S_IFREG, 5]
+    assert done[2:] == ([stat.S_IFDIR] if os.name == "posix" else [])
+
+
+def test_a_name_as_long_as_names_may_be(tmp_path):
+    path = tmp_path / ("a" * 255)
+    with writing(os.fsencode(path)) as file:
+        file.write(b"new")
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+WRITER = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+import tinyae
+path, width = sys.argv[1], int(sys.argv[2])
+model = tinyae.Autoencoder(2, hidden=(width,), random_state=0).build(50)
+print("ready", flush=True)
+sys.stdin.readline()
+with ThreadPoolExecutor(3) as pool:
+    list(pool.map(lambda _: model.save(path), range(36)))  # raises what a thread raised
+"""
+
+
+@posix  # Windows lets nobody replace a file that is being read
+def test_threads_and_processes_save_to_one_path(tmp_path):
+    """Whoever reads finds a whole model of one of them, at any time; nothing is left over."""
+    path = str(tmp_path / "m.npz")
+    widths = (3, 40)
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, path, str(width)], stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, text=True) for width in widths]  # fmt: skip
+    try:
+        assert [w.stdout.readline() for w in writers] == ["ready\n"] * 2
+        tinyae.Autoencoder(2, hidden=(3,), random_state=0).build(50).save(path)
+        for w in writers:
+            w.stdin.write("\n")
+            w.stdin.close()
+        while any(w.poll() is None for w in writers):
+            model = tinyae.load(path)  # a torn file would be refused
+            assert model.hidden in [(width,) for width in widths]
+    finally:
+        for w in writers:
+            w.kill()
+            w.wait()
+            w.stdin.close()
+            w.stdout.close()
+    assert [w.returncode for w in writers] == [0, 0]
+    assert os.listdir(tmp_path) == ["m.npz"]
+
+
+def test_only_one_place_opens_files_for_writing():
+    """Every writer of the package goes through `writing`."""
+    package = Path(tinyae.__file__).parent
+    opens = {
+        path.name: found for path in sorted(package.rglob("*.py"))
+        if (found := re.findall(r"\bopen\([^()\n]*[\"'][wax]b?\+?[\"']|mkstemp|write_text|write_bytes|np\.savez?\(",
+                                re.sub(r"archive\.open\(.*|``.*?``", "", path.read_text())))
+    }  # fmt: skip
+    assert opens == {}
 
 
 # -- what is in the file --------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import sys
 
 from .data import SOURCES, cache_dir
 from .errors import DownloadError, SettingError
+from .files import writing
 
 __all__ = ["download"]
 
@@ -80,25 +81,17 @@ def _fetch(file, target, size, sha256, mirrors, progress, timeout):
 def _fetch_from(url, target, size, sha256, progress, timeout):
     """Stream `url` into `target`. See Note [Whole or not at all]."""
     import hashlib
-    import tempfile
 
     digest, done = hashlib.sha256(), 0
-    handle, part = tempfile.mkstemp(".part", os.path.basename(target) + ".", os.path.dirname(target))
-    try:
-        with os.fdopen(handle, "wb") as out:
-            progress(os.path.basename(target), 0, size)
-            for chunk in _stream(url, size, timeout):
-                out.write(chunk)
-                digest.update(chunk)
-                done += len(chunk)
-                progress(os.path.basename(target), done, size)
+    with writing(target) as out:
+        progress(os.path.basename(target), 0, size)
+        for chunk in _stream(url, size, timeout):
+            out.write(chunk)
+            digest.update(chunk)
+            done += len(chunk)
+            progress(os.path.basename(target), done, size)
         if digest.hexdigest() != sha256:
             raise _MirrorError(f"gave {done} bytes with sha256 {digest.hexdigest()} instead of {size} with {sha256}")
-        os.chmod(part, 0o644)  # mkstemp makes it private; a cache may be shared
-        os.replace(part, target)
-    finally:
-        if os.path.exists(part):
-            os.unlink(part)
 
 
 def _stream(url, size, timeout):

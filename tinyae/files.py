@@ -6,8 +6,10 @@ file that is read is not trusted: sizes are compared before anything is allocate
 Ring 5. Must not know any model class: the registry is handed in.
 """
 
+import errno
 import os
-from contextlib import contextmanager
+import stat
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
@@ -29,23 +31,61 @@ def writing(path, mode="wb", **kwargs):
     """``with writing(path) as file``: path appears, whole, when the block ends without an error;
     else nothing changes.
 
-    Raises OSError, of the folder if nothing can be made in it.
+    Everything that the package writes is written here. The partial file has a name that nobody can foresee, so that
+    writers of one path cannot meet in it and no link can lie in wait; it is on the disk before it is renamed. A file
+    that is replaced hands its permissions on, a new one gets the umask's; a link is replaced, not followed.
+
+    Raises OSError, of the folder if nothing can be made in it; what is a folder, pipe or device is not replaced.
     """
-    path = os.fspath(path)
-    partial = f"{path}.{os.getpid()}.part"
+    path = os.fsdecode(path)
+    permissions = _permissions(path)
+    folder = os.path.dirname(path) or os.curdir
+    partial = os.path.join(folder, f".{os.urandom(8).hex()}.part")  # of no name's length: that may be at its limit
+
+    def exclusively(name, flags):
+        return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o666 if permissions is None else permissions)
+
     try:
-        file = open(partial, mode, **kwargs)
-    except OSError as problem:
-        problem.filename = os.path.dirname(path) or os.curdir  # the passing name would tell nobody anything
-        raise
-    try:
+        try:
+            file = open(partial, mode.replace("w", "x"), opener=exclusively, **kwargs)
+        except OSError as problem:
+            problem.filename = folder  # the passing name would tell nobody anything
+            raise
         with file:
+            if permissions is not None:
+                os.chmod(partial, permissions)  # the umask took away from them
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(partial, path)
     except BaseException:
-        if os.path.exists(partial):
+        with suppress(OSError):
             os.remove(partial)
         raise
+    _sync_folder(folder)
+
+
+def _permissions(path):
+    """Those of a file that will be replaced, None without one."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "Not a regular file", path)
+    return None if os.path.islink(path) else mode & 0o777
+
+
+def _sync_folder(folder):
+    """The new name on the disk, too, where folders can be opened (not on Windows) and their disk knows how."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def save(model, path):
@@ -91,10 +131,11 @@ def load(path, zoo, encoder=None, decoder=None):
         what = f"{path} is not a file" if os.path.exists(path) else f"there is no file {path}"
         raise ModelFileError(f"load: {what}.")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
             description = _describe(archive, path)
             model = _make(description, zoo, path, encoder, decoder)
-            _check_size(model, description, archive, path)
+            # Of the file that is open: another may have its path by now. Not what the directory says: that may lie.
+            _check_size(model, description, len(archive.infolist()), os.fstat(file.fileno()).st_size, path)
             model.build(description["fitted"]["n_features_in_"])
             state = {name: _read(archive, name, path) for name in model.net_.state_dict()}
             model.net_.load_state_dict(state)
@@ -182,13 +223,12 @@ def _make(description, zoo, path, encoder, decoder):
     return cls(**{**settings, **{k: own[k] for k in description["own"]}})
 
 
-def _check_size(model, description, archive, path):
+def _check_size(model, description, entries, size, path):
     """Refuse settings that ask for more weights than the file has bytes, before a net of that size is made."""
     if set(description["own"]) == {"encoder", "decoder"}:
         return  # the caller's nets are there already
     wanted, widest = model.least_size(int(description["fitted"]["n_features_in_"]))
-    there = os.path.getsize(path)  # not what the archive's directory says: that may lie
-    if max(wanted, widest) * 4 > there or len(model.hidden) + 2 > len(archive.infolist()):
+    if max(wanted, widest) * 4 > size or len(model.hidden) + 2 > entries:
         raise ModelFileError(f"load: {path}: its layers would need more weights than the file has. It is damaged.")
 
 
