@@ -257,7 +257,8 @@ class Same:
                 if key not in but:
                     self.entry(thing, key, value)
         elif isinstance(thing, set) or _is_bytes(thing):
-            self._add("thing# == copy#", thing=thing, copy=bytes(thing) if isinstance(thing, memoryview) else copy.copy(thing))
+            kept = bytes(thing) if isinstance(thing, memoryview) else copy.copy(thing)
+            self._add("thing# == copy#", thing=thing, copy=kept)
         elif isinstance(thing, np.ndarray):
             self._add("thing#.tobytes() == copy#", thing=thing, copy=thing.tobytes())
         elif len(thing) <= 8 or but:
