@@ -28,6 +28,7 @@ import tinyae
 from tinyae import ae, cli, kernels, show
 from tinyae.data import SOURCES, Source
 from tinyae.engine import OPS
+from tinyae.optim.rules import OPTIMIZERS
 
 PNG = b"\x89PNG\r\n"
 
@@ -358,6 +359,89 @@ def test_onehot_says_when_it_does_not(tinyae_says):
         "Another --seed usually works."
     ) in out
     assert "different corners" not in out
+
+# -- train: every option --------------------------------------------------------------------------------------------
+
+OTHER = {  # what else to give to an option, by its setting
+    "n_components": ("2",), "hidden": ("6,4", "", "5"), "activation": ("tanh", "elu"), "code_activation": ("tanh",),
+    "output_activation": ("linear", "sigmoid"), "optimizer": ("lbfgs", "adamw", *sorted(OPTIMIZERS)), "lr": (".01",),
+    "max_iter": ("1", "2"), "batch_size": ("3", "1"), "early_stopping": ("yes",), "n_iter_no_change": ("1",),
+    "random_state": ("5",), "dtype": ("float64",), "compile": ("no",), "init": ("he_normal", "orthogonal"),
+    "decay": (".01",), "tied": ("yes",), "noise": (".1", "0"), "corruption": ("masking", "salt_and_pepper", "gaussian"),
+    "fresh": ("no",), "penalty": (".1", "0"), "reduction": ("mean", "batch_sum"), "rho": (".2",), "beta": ("0", "2.5"),
+    "sigma": (".5",), "image_shape": ("2,8", "1,8,2"), "kernel_size": ("1", "5"), "down": ("stride",),
+    "channels": ("2", "16"), "padding_value": ("0", "-1"), "cell": ("gru",), "pretrain_iter": ("1", "0"),
+    "pretrain_lr": (".01",), "pretrain_decay": ("0",), "schedule": ("cyclical", "constant"), "warmup": (".5",),
+    "free_bits": ("0", "1"), "freeze": ("no",), "sigma_min": (".1",), "neighbourhood": ("0", "2"), "walkback": ("1", "2"),
+    "persistence": ("0", ".5"),
+}  # fmt: skip
+OWN = {  # where a variant takes less
+    "linear": {"activation": ("linear",), "code_activation": ("linear",), "output_activation": ("linear",)},
+    "rbm": {"activation": ("sigmoid",), "code_activation": ("sigmoid",)},
+    **{name: {"activation": ("tanh", "sigmoid"), "code_activation": ("tanh", "sigmoid")}
+       for name in ("sparse-kl", "stacked-sparse")},
+    "noise2noise": {"corruption": ("gaussian",)},
+    **{name: {"activation": ("relu", "tanh")} for name in ("lstm", "gru", "teacher-forced")},
+}  # fmt: skip
+
+
+def values(variant, setting):
+    """What to give to an option; "yes" and "no" stand for its two forms."""
+    cls = ae.ZOO[variant]
+    if setting == "loss":
+        return tuple(cls.losses)
+    return OWN.get(variant, {}).get(setting, OTHER[setting])
+
+
+def words(setting, value):
+    flag = cli._flag(setting)
+    return {"yes": [flag], "no": [flag.replace("--", "--no-", 1)]}.get(value) or [flag, value]
+
+
+def options(variant):
+    """The settings that the command line offers for a variant."""
+    return [name for name in ae.ZOO[variant].settings() if name not in cli._NOT_ON_THE_LINE and not (
+        name == "code_activation" and ae.ZOO[variant].family in ("variational", "recurrent"))]  # fmt: skip
+
+
+def trains(says, variant, chosen):
+    """Run it on twenty small images; exit code, no traceback, and every file."""
+    if "sigma" in chosen and "gaussian" in ae.ZOO[variant].losses:
+        chosen["loss"] = "gaussian"
+    if chosen.get("loss", ae.ZOO[variant].settings()["loss"]) in ("bce", "bernoulli"):
+        chosen.pop("output_activation", None)  # a linear one gives no probabilities
+    argv = [word for setting, value in chosen.items() for word in words(setting, value)]
+    code, _, err = says("train", variant, "--data", "small.npz", "--out", "o", *argv)
+    assert code == 0, (argv, err)
+    written = {path.name for path in Path("o").iterdir()}
+    drawn = ALWAYS | FURTHER.get(variant, set()) - {"latent.png"}
+    assert written - {"latent.png"} == drawn - ({"loss.png"} if chosen.get("max_iter") == "0" else set()), argv
+    assert ("latent.png" in written) == (tinyae.load("o/model.npz").n_components == 2)
+
+
+@pytest.fixture
+def small():
+    rng = np.random.default_rng(0)
+    np.savez("small.npz", X=rng.random((20, 4, 4)), y=np.arange(20) % 2)
+
+
+@pytest.mark.parametrize("variant", ae.ZOO)
+def test_every_option(variant, small, tinyae_says):
+    """All of a variant's options at once, each with its first other value; then with its second."""
+    for turn in range(2):
+        chosen = {}
+        for setting in options(variant):
+            several = values(variant, setting)
+            chosen[setting] = several[turn % len(several)]
+        trains(tinyae_says, variant, chosen)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ae.ZOO)
+def test_every_value_of_every_option_by_itself(variant, small, tinyae_says):
+    for setting in options(variant):
+        for value in values(variant, setting):
+            trains(tinyae_says, variant, {"max_iter": "1", "n_components": "3", setting: value})
 
 
 # -- train: data of one's own ---------------------------------------------------------------------------------------

@@ -70,6 +70,15 @@ def test_loss(model):
     assert "Autoencoder" in axes.get_title()
 
 
+@pytest.mark.parametrize("validated", [True, False])
+def test_loss_with_a_decay(validated, X):
+    """It is a term of the training alone."""
+    model = tinyae.Autoencoder(n_components=2, max_iter=2, decay=0.01, random_state=0)
+    model.fit(X, validation_data=X if validated else None)
+    names = ["loss, training", *["loss, validation"] * validated, "mse, training", "decay, training"]
+    assert list(curves(plot.loss(model).axes[0])) == names
+
+
 def test_loss_by_terms(vae):
     figure = plot.loss(vae)
     (axes,) = figure.axes

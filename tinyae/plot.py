@@ -80,7 +80,7 @@ def loss(model):
         colour = f"C{i}"
         axes.plot(epochs, history[name], color=colour, lw=1.2, ls="--" if validated else "-",
                   alpha=0.7 if validated else 1, marker=few, ms=3, label=f"{name}, training")  # fmt: skip
-        if validated:
+        if f"val_{name}" in history:  # a weight decay is of the training alone
             axes.plot(epochs, history[f"val_{name}"], color=colour, lw=1.8, marker=few, ms=3,
                       label=f"{name}, validation")  # fmt: skip
     if validated:
