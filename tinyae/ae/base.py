@@ -15,6 +15,9 @@ words it changes and lists the settings it adds:
 The loss is the sum of the named terms, each averaged over the batch: no hidden weights, and they add up exactly.
 What is done with codes afterwards stands in ``latent.py``.
 
+A word that needs noise draws it from ``noise_``, a stream that goes on. Whatever else a fitted model is asked, by any
+number of threads, writes nothing to it (``_asked``).
+
 Ring 6. Read after ``train.py``; then any other file of this folder, in any order.
 """
 
@@ -30,6 +33,7 @@ from ..engine import no_grad
 from ..errors import DivergedError, SettingError, ShapeError
 from ..estimator import Estimator
 from ..formats import CHUNK
+from ..nn.module import _evaluating
 from ..ops.random import Generator
 from ..optim.rules import OPTIMIZERS
 from ..tensor import Tensor
@@ -328,23 +332,23 @@ class Autoencoder(Latent, Estimator):
         """
         X = self._check_input(X, "transform")
         if layer is None:
-            return self._apply(X, lambda x: self.embed(self.encode(x)))
+            return self._apply(X, lambda model, x: model.embed(model.encode(x)))
         modules = list(self.net_.encoder) if isinstance(self.net_.encoder, nn.Sequential) else [self.net_.encoder]
         if not isinstance(layer, (int, np.integer)) or not -len(modules) <= layer < len(modules):
             raise SettingError(f"transform: layer={layer!r}; the encoder has layers 0 to {len(modules) - 1}.")
         part = nn.Sequential(*modules[: layer % len(modules) + 1])
-        return self._apply(X, part)
+        return self._apply(X, lambda _, x: _evaluating(part)(x))
 
     def inverse_transform(self, Z):
         """The reconstructions of codes. Shape: (rows, n_components) -> (rows, features)."""
         self._check_fitted("inverse_transform")
         Z = self._check_table(Z, "inverse_transform", self.n_components_, "Z")
-        return self._apply(Z, lambda z: self._output(self.decode(z)))
+        return self._apply(Z, lambda model, z: model._output(model.decode(z)))
 
     def reconstruct(self, X):
         """``inverse_transform(transform(X))`` in one pass. Shape: (rows, features) -> same."""
         X = self._check_input(X, "reconstruct")
-        return self._apply(X, lambda x: self._output(self.decode(self.embed(self.encode(x)))))
+        return self._apply(X, lambda model, x: model._output(model.decode(model.embed(model.encode(x)))))
 
     def score_samples(self, X, target=None):
         """Minus the loss of every row: the higher, the better it is reconstructed. Shape: (rows, features) -> (rows,).
@@ -540,24 +544,28 @@ class Autoencoder(Latent, Estimator):
         pick = (lambda rows: None) if target is None else (lambda rows: target[rows])
         return X[kept], pick(kept), (X[out], pick(out))
 
-    def _apply(self, X, function):
-        """function over X in batches, in evaluation mode and without a graph, as one array."""
-        self.net_.eval()
+    def _asked(self, noise=None):
+        """This model as one call asks it: in evaluation mode, with noise of its own. It shares the weights, and nothing
+        writes to them or to self, so that threads may ask one model at once.
+        """
+        model = copy.copy(self)
+        model.net_, model.noise_ = _evaluating(self.net_), copy.copy(self.noise_) if noise is None else noise
+        return model
+
+    def _apply(self, X, function, noise=None):
+        """function(model, x) over X in batches, without a graph, as one array; model is self as one call asks it."""
+        model = self._asked(noise)
         with no_grad():
-            return np.concatenate([_plain(function(Tensor(x))) for x in batches(X, _ROWS, dtype=self.dtype)])
+            return np.concatenate([_plain(function(model, Tensor(x))) for x in batches(X, _ROWS, dtype=self.dtype)])
 
     def _row_terms(self, X, target=None):
         """The loss terms of every row, {name: (rows,)}, with the noise of evaluation."""
-        self.net_.eval()
-        parts, noise = [], self.noise_
-        try:
-            with no_grad():
-                for batch in batches(X, _ROWS, dtype=self.dtype, target=target):
-                    x, t = batch if target is not None else (batch, batch)
-                    self.noise_ = _RowNoise(x)
-                    parts.append({name: _plain(term) for name, term in self.loss_terms(x, t).items()})
-        finally:
-            self.noise_ = noise
+        model, parts = self._asked(), []
+        with no_grad():
+            for batch in batches(X, _ROWS, dtype=self.dtype, target=target):
+                x, t = batch if target is not None else (batch, batch)
+                model.noise_ = _RowNoise(x)
+                parts.append({name: _plain(term) for name, term in model.loss_terms(x, t).items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _mean_terms(self, X, target=None):

@@ -16,6 +16,7 @@ from ..data import batches
 from ..engine import no_grad
 from ..errors import DataError, DivergedError, SettingError, ShapeError
 from ..estimator import Estimator
+from ..nn.module import _evaluating
 from ..ops.random import Generator
 from ..optim.rules import OPTIMIZERS
 from ..tensor import Tensor
@@ -128,10 +129,10 @@ class Classifier(Estimator):
             kept = self._check_pair(validation_data)
         elif self.early_stopping:
             X, numbers, kept = self._hold_out(X, numbers)
-        through = self._scores
+        through = type(self)._scores
         if self.freeze:
-            X, through = self._apply(X, self._codes), self.net_.decoder
-            kept = kept and (self._apply(kept[0], self._codes), kept[1])
+            X, through = self._apply(X, type(self)._codes), lambda model, codes: model.net_.decoder(codes)
+            kept = kept and (self._apply(kept[0], type(self)._codes), kept[1])
         validate = None if kept is None else lambda: self._validation(through, *kept)
         parameters = list((self.net_.decoder if self.freeze else self.net_).parameters())
         optimizer = self.optimizer(parameters) if callable(self.optimizer) else optim.optimizer(
@@ -140,7 +141,7 @@ class Classifier(Estimator):
         weights = [p for p in parameters if p.ndim > 1]
 
         def objective(x, t):
-            terms = {"cross_entropy": nn.cross_entropy(through(x), t)}
+            terms = {"cross_entropy": nn.cross_entropy(through(self, x), t)}
             if self.decay:
                 terms["decay"] = self.decay * sum(ops.sum(ops.square(w)) for w in weights)
             return terms
@@ -178,8 +179,9 @@ class Classifier(Estimator):
             inner = nn.Sequential() if encoder is None else encoder.astype(self.dtype)
         self.encoder_, self.bits_, self.classes_, self.n_features_in_ = encoder, bits, classes, X.shape[1]
         self.net_ = Net(inner, None)
-        width = self._apply(self._as_bits(X[:1]), self._codes).shape[1]
+        width = self._apply(self._as_bits(X[:1]), type(self)._codes).shape[1]
         self.net_.decoder = nn.Linear(width, len(classes), init=self.init, generator=self._init_rng, dtype=self.dtype)
+        self.net_.eval()  # a frozen encoder stays so
 
     def _copy(self):
         """A copy of all that a warm start changes, of today's dtype: what it began with stays, should it be refused."""
@@ -201,7 +203,7 @@ class Classifier(Estimator):
         return X[kept], numbers[kept], (X[out], numbers[out])
 
     def _validation(self, through, X, numbers):
-        p = self._apply(X, lambda x: ops.log_softmax(through(x)))
+        p = self._apply(X, lambda model, x: ops.log_softmax(through(model, x)))
         loss = -float(np.mean(p[np.arange(len(p)), numbers], dtype=np.float64))
         return {**mean_terms({"loss": loss}, 1), "accuracy": float(np.mean(p.argmax(axis=1) == numbers))}
 
@@ -209,15 +211,15 @@ class Classifier(Estimator):
 
     def predict_proba(self, X):
         """The classes' probabilities, in the order of ``classes_``. Shape: (rows, features) -> (rows, classes)."""
-        return self._of_rows(X, "predict_proba", lambda x: ops.softmax(self._scores(x)))
+        return self._of_rows(X, "predict_proba", lambda model, x: ops.softmax(model._scores(x)))
 
     def predict_log_proba(self, X):
         """Their logarithms, exact where probabilities round to 0. Shape: (rows, features) -> (rows, classes)."""
-        return self._of_rows(X, "predict_log_proba", lambda x: ops.log_softmax(self._scores(x)))
+        return self._of_rows(X, "predict_log_proba", lambda model, x: ops.log_softmax(model._scores(x)))
 
     def predict(self, X):
         """The likeliest class. Shape: (rows, features) -> (rows,)."""
-        numbers = self._of_rows(X, "predict", self._scores).argmax(axis=1)
+        numbers = self._of_rows(X, "predict", lambda model, x: model._scores(x)).argmax(axis=1)
         return self.classes_[numbers]
 
     def score(self, X, y):
@@ -243,10 +245,15 @@ class Classifier(Estimator):
         return self._apply(self._as_bits(self._check_table(X, action, self.n_features_in_)), function)
 
     def _apply(self, X, function):
-        """function over X in batches, in evaluation mode and without a graph, as one array."""
-        self.net_.encoder.eval()
+        """function(model, x) over X in batches, without a graph, as one array; model is self in evaluation mode: it
+        shares the weights, and nothing writes to them or to self.
+        """
+        model = copy.copy(self)
+        model.net_ = _evaluating(self.net_)
+        if isinstance(self.encoder_, Autoencoder):
+            model.encoder_ = self.encoder_._asked()
         with no_grad():
-            return np.concatenate([_plain(function(Tensor(x))) for x in batches(X, _ROWS, dtype=self.dtype)])
+            return np.concatenate([_plain(function(model, Tensor(x))) for x in batches(X, _ROWS, dtype=self.dtype)])
 
     def _labelled(self, y, rows, where):
         """y as one label per row."""

@@ -53,7 +53,7 @@ class ContractiveAutoencoder(MayBeTied):
     def jacobian_norm(self, X):
         """The Frobenius norm of dz / dx at every row: how much the code moves. Shape: (rows, features) -> (rows,)."""
         X = self._check_input(X, "jacobian_norm")
-        return self._apply(X, lambda x: ops.sqrt(self._squared_norm(x, self.net_.encoder(x))))
+        return self._apply(X, lambda model, x: ops.sqrt(model._squared_norm(x, model.net_.encoder(x))))
 
     def _squared_norm(self, x, z):
         layers = list(self.net_.encoder) if isinstance(self.net_.encoder, nn.Sequential) else []

@@ -171,7 +171,7 @@ class StructuredVAE(ImageRows, VAE):
         """sigma and c for codes, as arrays."""
         self._check_fitted(action)
         Z = self._check_table(Z, action, self.n_components_, "Z")
-        sigma, c = self._split_factor(self._apply(Z, self._factor_values))
+        sigma, c = self._split_factor(self._apply(Z, lambda model, z: model._factor_values(z)))
         return sigma, c
 
     def _draw(self, means, codes, noise):

@@ -75,12 +75,14 @@ class VAE(Autoencoder):
     def posterior(self, X):
         """Mean and standard deviation of q(z | x). Shape: (rows, features) -> (rows, n_components) twice."""
         X = self._check_input(X, "posterior")
-        both = self._apply(X, lambda x: ops.concat(*self.encode(x), axis=1))
+        both = self._apply(X, lambda model, x: ops.concat(*model.encode(x), axis=1))
         return both[:, : self.n_components_], np.exp(0.5 * both[:, self.n_components_ :])
 
     def sample(self, n=1, random_state=None, draw="mean"):
         """n new rows from codes drawn from the prior N(0, 1): the likelihood's mean, or with draw="likelihood" a draw
-        from it, noise and all. Shape: -> (n, features).
+        from it, noise and all. random_state None draws by a fresh generator, and leaves the model's alone.
+
+        Shape: -> (n, features).
         """
         self._check_fitted("sample")
         n = counted(self, "sample", "n", n, 1)
@@ -100,7 +102,9 @@ class VAE(Autoencoder):
     def log_density(self, X):
         """log p(x | z) of every row in nats, z being the mean of q(z | x). Shape: (rows, features) -> (rows,)."""
         X = self._check_input(X, "log_density")
-        return -self._apply(X, lambda x: self.compare(self.unfold(self.embed(self.encode(x)), x), x)["nll"])
+        return -self._apply(
+            X, lambda model, x: model.compare(model.unfold(model.embed(model.encode(x)), x), x)["nll"]
+        )  # fmt: skip
 
     def active_units(self, X, threshold=0.01):
         """Whether each component is used: the variance of its mean over the rows of X exceeds threshold (Burda,
@@ -118,23 +122,23 @@ class VAE(Autoencoder):
     def log_likelihood(self, X, n_samples=100, random_state=None):
         """log p(x) of every row in nats, by importance sampling (Burda, Grosse and Salakhutdinov 2016):
         log mean_k p(x | z_k) p(z_k) / q(z_k | x), z_k from q. On average too low, and less so with more samples.
+        random_state is as of `sample`.
 
         Shape: (rows, features) -> (rows,).
         """
         X = self._check_input(X, "log_likelihood")
         n_samples = counted(self, "log_likelihood", "n_samples", n_samples, 1)
         noise = Generator(numpy_generator(random_state))
-        self.net_.eval()
-        rows = []
+        model, rows = self._asked(noise), []
         with no_grad():
             for x in batches(X, _ROWS, dtype=self.dtype):
-                mu, logvar = self.encode(x)
+                mu, logvar = model.encode(x)
                 weights = []
                 for _ in range(n_samples):
                     epsilon = noise.draw("normal", mu.shape, self.dtype)
                     z = mu + ops.exp(0.5 * logvar) * epsilon
                     ratio = 0.5 * ops.sum(epsilon**2 + logvar - ops.square(z), axis=1)  # log p(z) / q(z | x)
-                    weights.append(ratio - self.compare(self.unfold(z, x), x)["nll"])
+                    weights.append(ratio - model.compare(model.unfold(z, x), x)["nll"])
                 rows.append(np.asarray((ops.logsumexp(ops.stack(*weights, axis=0), axis=0) - np.log(n_samples)).data))
         return np.concatenate(rows)
 

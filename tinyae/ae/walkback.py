@@ -70,26 +70,35 @@ class WalkbackAutoencoder(DenoisingAutoencoder):
         """x_hat of every place of the chains that begin at the rows of X, in the order in which they are visited.
 
         Whether chains have forgotten where they began is what `tinyae.metrics.r_hat` tells of them, or of their codes.
+        random_state None draws by a fresh generator, and leaves the model's alone.
         Shape: (rows, features) -> (rows, steps, features).
         """
         X = self._check_input(X, "chain")
         steps = counted(self, "chain", "steps", steps, 1)
-        return self._chained(X, random_state, lambda x: np.stack([p.data for p in self._places(x, steps)], axis=1))
+        return self._chained(
+            X, random_state, lambda model, x: np.stack([p.data for p in model._places(x, steps)], axis=1)
+        )
 
     def walk(self, X, steps=1, random_state=None):
-        """The last place of `chain`, so many steps from the rows of X. Shape: (rows, features) -> same."""
+        """The last place of `chain`, so many steps from the rows of X, by a random_state as there.
+
+        Shape: (rows, features) -> same.
+        """
         X = self._check_input(X, "walk")
         steps = counted(self, "walk", "steps", steps, 1)
 
-        def last(x):
-            for place in self._places(x, steps):
+        def last(model, x):
+            for place in model._places(x, steps):
                 pass
             return place
 
         return self._chained(X, random_state, last)
 
     def sample(self, n=1, random_state=None, steps=50):
-        """n new rows: where chains are after so many steps from uniform noise. Shape: -> (n, features)."""
+        """n new rows: where chains are after so many steps from uniform noise; random_state is as of `chain`.
+
+        Shape: -> (n, features).
+        """
         self._check_fitted("sample")
         rng = numpy_generator(random_state)
         start = rng.random((counted(self, "sample", "n", n, 1), self.n_features_in_))
@@ -101,12 +110,8 @@ class WalkbackAutoencoder(DenoisingAutoencoder):
             yield (x_hat := self.step(self.draw(x_hat)))
 
     def _chained(self, X, random_state, function):
-        """function over X in batches, with noise of this seed."""
-        before, self.noise_ = self.noise_, Generator(numpy_generator(random_state))
-        try:
-            return self._apply(X, function)
-        finally:
-            self.noise_ = before
+        """function(model, x) over X in batches, with noise of this seed."""
+        return self._apply(X, function, Generator(numpy_generator(random_state)))
 
     def _counts(self):
         return {**super()._counts(), "walkback": self.walkback}

@@ -20,6 +20,8 @@ module needs no ``super().__init__()``, and copying and pickling are Python's ow
 Ring 4. Must not know any layer. Read after ``tensor.py``; then ``layers.py``, ``losses.py``, ``optim``.
 """
 
+import copy
+
 import numpy as np
 
 from ..engine import Var, _counter, no_grad
@@ -340,19 +342,38 @@ class Module:
 
     def _output_shapes(self, input_shapes):
         """{module: its output's shape as text}, from one run on a batch of two zeros."""
-        shapes, dtype = {}, next((p.dtype for p in self.parameters()), np.float32)
-        before = [(module, vars(module).copy()) for module in self.modules()]
-        try:
-            for module, _ in before:
-                module.forward = _noting(module, module.forward, shapes)
-            with no_grad():
-                self.eval()
-                self(*[Tensor(np.zeros((2, *_as_shape(shape)), dtype)) for shape in input_shapes])
-        finally:
-            for module, attributes in before:
-                vars(module).clear()
-                vars(module).update(attributes)
+        shapes, dtype, twins = {}, next((p.dtype for p in self.parameters()), np.float32), {}
+        twin = _twin(self, twins)
+        for module, its in twins.items():
+            its.forward = _noting(module, its.forward, shapes)
+        with no_grad():
+            twin(*[Tensor(np.zeros((2, *_as_shape(shape)), dtype)) for shape in input_shapes])
         return shapes
+
+
+def _evaluating(module):
+    """module in evaluation mode, without writing to it: itself, where that is its mode, else a twin.
+
+    A twin is made of other modules and shares all that they hold: parameters, buffers, hooks. So it may be asked while
+    another thread trains.
+    """
+    return _twin(module, {}) if any(part.training for part in module.modules()) else module
+
+
+def _twin(value, twins):
+    """value, with twins in evaluation mode of all modules in it, however nested; twins is {module: its twin}."""
+    if isinstance(value, Module):
+        if value not in twins:
+            twins[value] = twin = copy.copy(value)
+            vars(twin).update({name: _twin(v, twins) for name, v in vars(value).items()}, training=False)
+        return twins[value]
+    if type(value) not in (dict, list, tuple):
+        return value
+    before = list(value.values() if type(value) is dict else value)
+    after = [_twin(v, twins) for v in before]
+    if all(a is b for a, b in zip(after, before)):
+        return value
+    return dict(zip(value, after)) if type(value) is dict else type(value)(after)
 
 
 def functional_call(module, values, *inputs, **settings):
