@@ -14,6 +14,7 @@ Where does my test go?
     README                       test_readme.py runs what it shows
     a compiled step              test_plan*.py; what users write: a template in plans/, from which test_plan_users.py
                                  draws programs; what may change between two calls: a way in test_plan_stale.py
+    how far two orders may lie   tolerances.py derives it: from eps, the length of a sum, the condition of a matrix
     anything else                the file named after its module
 
     pytest                                     20 random examples per property

@@ -7,6 +7,7 @@ import functools
 
 import numpy as np
 import pytest
+from tolerances import assert_within, inverse_tolerance, logdet_tolerance, product_tolerance, sum_tolerance
 
 import tinyae
 from tinyae import Generator, data
@@ -45,9 +46,11 @@ def test_the_density_is_that_of_the_dense_matrix(shape, neighbourhood):
     precision = factor @ factor.mT
     volume = np.linalg.slogdet(precision)[1] - X.shape[1] * np.log(2 * np.pi)
     exact = 0.5 * (volume - np.einsum("ri,rij,rj->r", away, precision, away))
-    np.testing.assert_allclose(model.log_density(X), exact, rtol=0, atol=1e-10)
-    np.testing.assert_allclose(model.covariance(Z) @ precision, np.broadcast_to(np.eye(X.shape[1]), precision.shape),
-                               atol=1e-8)  # fmt: skip
+    # The precision is a product, whose rounding its determinant and the quadratic form feel.
+    size, covariance = np.abs(factor) @ np.abs(factor).mT, model.covariance(Z)
+    form = np.abs(away)[:, :, None] * size * np.abs(away)[:, None, :]
+    assert_within(model.log_density(X), exact, logdet_tolerance(size, covariance) + sum_tolerance(form, axis=(1, 2)))
+    assert_within(covariance @ precision, np.eye(X.shape[1]), inverse_tolerance(precision)[:, None, None])
     np.testing.assert_array_equal(model.image(), (1, *shape)[-3:])
 
 
@@ -71,9 +74,10 @@ def test_draws_solve_for_the_noise(shape, neighbourhood):
     epsilon = noise.draw("normal", (6, model.n_features_in_), np.float64)
     means = model.sample(6, random_state=3)
     np.testing.assert_array_equal(means, model.inverse_transform(codes))
-    away = model.sample(6, random_state=3, draw="likelihood") - means
-    found = (model.precision_factor(codes).mT @ away[:, :, None])[:, :, 0]
-    np.testing.assert_allclose(found, epsilon, atol=1e-8)
+    drawn, factor = model.sample(6, random_state=3, draw="likelihood"), model.precision_factor(codes)
+    found = (factor.mT @ (drawn - means)[:, :, None])[:, :, 0]
+    # Substitution is off by n eps |L.T| |away|, and so is the product; away is the difference of two rounded rows.
+    assert_within(found, epsilon, product_tolerance(factor.mT, (np.abs(drawn) + np.abs(means))[:, :, None])[:, :, 0])
 
 
 @pytest.mark.filterwarnings("ignore:.*posterior collapsed")
