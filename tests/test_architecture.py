@@ -25,7 +25,7 @@ RINGS = [
     ["tensor", "transforms", "tree", "gradcheck"],
     ["nn", "optim"],
     ["plan"],
-    ["train", "data", "formats", "download", "files", "estimator", "metrics"],
+    ["train", "data", "formats", "delimited", "download", "files", "estimator", "metrics"],
     ["ae"],
     ["detect", "plot", "report", "show", "export", "learn"],
     ["cli", "__main__"],

@@ -26,7 +26,7 @@ import pytest
 
 import tinyae
 from tinyae import ae, cli, kernels, show
-from tinyae.data import SOURCES, Source
+from tinyae.data import SOURCES, Source, load_data
 from tinyae.engine import OPS
 from tinyae.optim.rules import OPTIMIZERS
 
@@ -452,6 +452,28 @@ def table(rows=30, columns=5, dtype=float):
     return (rng.normal(size=(rows, 2)) @ rng.normal(size=(2, columns)) * 10 + 100).astype(dtype)
 
 
+@pytest.mark.parametrize(("text", "options", "rows"), [
+    ("0 1,5\n2 3\n4 5\n", ("--delimiter", "space", "--decimal", ","), [[0, 1.5], [2, 3], [4, 5]]),
+    ("0,1\t2\n2,5\t1\n4\t2\n", ("--delimiter", "tab"), [[0.1, 2], [2.5, 1], [4, 2]]),
+    ("0,1\n1,0\n1,1\n", ("--no-header",), [[0, 1], [1, 0], [1, 1]]),
+    ("0,1\n1,0\n1,1\n", ("--header",), [[1, 0], [1, 1]]),
+])  # fmt: skip
+def test_a_csv_of_another_form(tinyae_says, monkeypatch, text, options, rows):
+    Path("a.csv").write_text(text)
+    found = []
+    monkeypatch.setattr(cli, "load_data", lambda *args, **kwargs: found.append(load_data(*args, **kwargs)) or found[0])
+    assert tinyae_says("train", "vanilla", *QUICK, "--data", "a.csv", "--out", "o", *options)[0] == 0
+    assert found[0].X.tolist() == rows
+
+
+def test_images_are_of_the_shape_that_they_have(tinyae_says):
+    """Not as square as can be: 2 x 6 pixels, or colours that lie last."""
+    for shape, image in (((8, 2, 6), [2, 6]), ((8, 2, 4, 3), [3, 2, 4])):
+        np.savez("a.npz", np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+        assert tinyae_says("train", "conv", *QUICK, "--hidden", "2", "--data", "a.npz", "--out", "o")[0] == 0
+        assert json.loads(Path("o/summary.json").read_text())["settings"]["image_shape"] == image
+
+
 def test_a_csv_with_a_space_in_its_name(tinyae_says):
     np.savetxt("my table.csv", table(), delimiter=",", header="a,b,c,d,e", comments="")
     code, out, _ = tinyae_says("train", "vanilla", *QUICK, "--data", "my table.csv", "--out", "my run")
@@ -547,7 +569,7 @@ BAD = {
     "bomb.npz": (bomb, "decompression bomb"),
     "text.csv": (b"a,b\n1,2\n3,four\n", "line 3, column 2 is 'four', not a number"),
     "objects.npz": (object_array, "Python objects, which are never unpickled"),
-    "nan.csv": (b"1,2\n3,nan\n5,6\n", "1 of 6 values are NaN or infinite; the first is X[1, 1]"),
+    "nan.csv": (b"1,2\n3,nan\n5,6\n", "line 2, column 2 is 'nan', a missing value"),
     "infinite.npy": (saved(np.array([[1.0, np.inf]])), "NaN or infinite"),
     "header.csv": (b"a,b\n", "has no rows"),
     "empty.csv": (b"", "is an empty file"),
@@ -599,7 +621,7 @@ def test_mnist_that_is_not_there(tinyae_says):
 @pytest.mark.parametrize("out", ["file", "file/below", "file/far/below"])
 def test_out_below_a_file(out, tinyae_says, monkeypatch):
     Path("file").write_text("mine")
-    monkeypatch.setattr(cli, "load_data", lambda name: pytest.fail("said too late"))
+    monkeypatch.setattr(cli, "load_data", lambda name, **_: pytest.fail("said too late"))
     said = fails(tinyae_says, "train", "vanilla", "--out", out)
     assert "is a file, not a folder" in said and f"--out {out}: " in said
     assert Path("file").read_text() == "mine"
@@ -615,7 +637,7 @@ def test_out_without_permission(tinyae_says, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", denied)
-    monkeypatch.setattr(cli, "load_data", lambda name: pytest.fail("said too late"))
+    monkeypatch.setattr(cli, "load_data", lambda name, **_: pytest.fail("said too late"))
     said = fails(tinyae_says, "train", "vanilla", "--out", "locked/a/b")
     assert said.startswith("tinyae: train: --out locked/a/b: cannot write in ") and "(Permission denied)" in said
     assert asked == [str(Path("locked").absolute())]
@@ -728,7 +750,7 @@ def test_debugging_shows_the_traceback(monkeypatch):
 
 
 def test_an_error_of_several_lines_is_one(tinyae_says, monkeypatch):
-    def two(name):
+    def two(name, **_):
         raise tinyae.errors.DataError("load: one\n    two  three")
 
     monkeypatch.setattr(cli, "load_data", two)
@@ -738,7 +760,7 @@ def test_an_error_of_several_lines_is_one(tinyae_says, monkeypatch):
 def test_a_bug_is_not_hidden(monkeypatch):
     """Only what is raised on purpose becomes one line: of a bug the traceback is wanted."""
 
-    def bug(name):
+    def bug(name, **_):
         raise ZeroDivisionError
 
     monkeypatch.setattr(cli, "load_data", bug)
@@ -797,7 +819,7 @@ def test_ctrl_c_before_there_is_anything_to_keep(tinyae_says, monkeypatch):
 
 
 def test_ctrl_c_elsewhere(tinyae_says, monkeypatch):
-    def interrupted(name):
+    def interrupted(name, **_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "load_data", interrupted)
@@ -1074,7 +1096,7 @@ def test_where_a_claim_is_written(tinyae_says):
     (("bad",), "show: there is no claim 'bad'. There are: latent-maps, "),
     (("pca", "--epochs", "0"), "show: epochs=0. Give a whole number of at least 1."),
     (("pca", "--seed", "x"), "show: argument --seed: invalid int value: 'x'."),
-    (("pca", "--data", "onehot"), "show: onehot has no images with labels. Give digits, mnist or fashion-mnist."),
+    (("pca", "--data", "onehot"), "show: onehot has no grey images with labels. Give digits, mnist or fashion-mnist."),
     (("pca", "--data", "mnist"), "load_data('mnist'): not in "),
     (("pca", "--out", "."), "show: --out . is a folder. Give a file."),
     (("pca", "--out", "x.txt"), "show: --out x.txt: the picture is a PNG. Give a name that ends in .png."),

@@ -13,7 +13,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tinyae import data
+from tinyae import ConvolutionalAutoencoder, data, plot
 from tinyae.data import Dataset, as_float, batches, cache_dir, load_data, places, status
 from tinyae.errors import DataError, DataNotFoundError, DtypeError, SettingError, ShapeError
 
@@ -229,7 +229,7 @@ def test_images_from_a_file_stay_memory_mapped(tmp_path):
     assert found.image_shape == (4, 3) and found.scale == 255
     np.save(tmp_path / "a.npy", images[:, :, :, None])
     found = load_data(tmp_path / "a.npy")
-    assert found.X.shape == (5, 12) and found.image_shape is None
+    assert found.X.shape == (5, 12) and found.image_shape == (4, 3) and isinstance(found.X, np.memmap)
     np.save(tmp_path / "a.npy", np.asfortranarray(images))
     with pytest.raises(DataError, match=r"shape \(5, 4, 3\) in Fortran order"):
         load_data(tmp_path / "a.npy")
@@ -237,6 +237,80 @@ def test_images_from_a_file_stay_memory_mapped(tmp_path):
     found = load_data(tmp_path / "a.npy")
     np.testing.assert_array_equal(found.X, images[0])
     assert isinstance(found.X, np.memmap)
+
+
+@pytest.mark.parametrize(("shape", "image_shape", "turned"), [
+    ((5, 8, 6, 3), (3, 8, 6), True), ((5, 8, 6, 4), (4, 8, 6), True), ((5, 8, 6, 1), (8, 6), False),
+    ((5, 3, 8, 6), (3, 8, 6), False), ((5, 1, 8, 6), (8, 6), False), ((5, 1, 8, 1), (8, 1), False),
+    ((5, 8, 6, 2), None, False), ((5, 8, 6, 7), None, False),
+])  # fmt: skip
+def test_channels_first_or_last(tmp_path, shape, image_shape, turned):
+    """Where the channels lie is seen, and a row is (channels, height, width), as the models take it."""
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", x_train=images, x_test=images[:2])
+    found = load_data(tmp_path / "a.npz")
+    assert found.image_shape == image_shape and found.scale == 255
+    expected = (np.moveaxis(images, 3, 1) if turned else images).reshape(5, -1)
+    np.testing.assert_array_equal(found.X, expected)
+    np.testing.assert_array_equal(found.X_test, expected[:2])
+    assert found.X.flags.c_contiguous
+    if image_shape is not None and len(image_shape) == 3:
+        model = ConvolutionalAutoencoder(2, hidden=(2,), image_shape=found.image_shape, max_iter=1).fit(found.X)
+        assert model.image() == image_shape
+        for picture in (plot.reconstructions(model, found.X / 255, found.image_shape), plot.filters(model, image_shape),
+                        plot.manifold(model, image_shape, n=3)):  # fmt: skip
+            assert plot.png(picture).startswith(b"\x89PNG")
+        drawn = plot.images({"a": found.X[:1] / 255}, image_shape).axes[0].images[0].get_array()
+        np.testing.assert_allclose(  # on the row's own scale
+            drawn, (images[0] if turned else np.moveaxis(images[0], 0, 2)).astype(float) / 255, atol=0.05)  # fmt: skip
+
+
+def test_channels_that_may_be_either(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", np.ones((5, 3, 8, 4), np.float32))
+    with pytest.warns(UserWarning, match=r"has shape \(5, 3, 8, 4\), with channels first or last; image_shape is not"):
+        assert load_data(tmp_path / "a.npy").image_shape is None
+    monkeypatch.setattr(data, "IN_MEMORY", 100)
+    np.save(tmp_path / "a.npy", np.ones((5, 8, 8, 3), np.float32))
+    with pytest.warns(UserWarning, match="is too large to be turned: image_shape is not set"):
+        found = load_data(tmp_path / "a.npy")
+    assert found.image_shape is None and isinstance(found.X, np.memmap)
+
+
+def test_labels_and_a_test_set_from_a_file(tmp_path):
+    images, y = np.arange(96, dtype=np.uint8).reshape(6, 4, 4), np.arange(6)
+    np.savez(tmp_path / "mnist.npz", x_train=images, y_train=y, x_test=images[:2] + 1, y_test=y[:2])
+    found = load_data(tmp_path / "mnist.npz")
+    np.testing.assert_array_equal(found.X, images.reshape(6, 16))
+    np.testing.assert_array_equal(found.X_test, images[:2].reshape(2, 16) + 1)
+    assert found.y.tolist() == [*range(6)] and found.y_test.tolist() == [0, 1] and found.image_shape == (4, 4)
+    assert found.split() is found and "y int64" in repr(found)
+    (tmp_path / "train.csv").write_text("label,1x1,1x2\ncat,0,255\ndog,3,9\n")
+    found = load_data(tmp_path / "train.csv")
+    assert found.X.tolist() == [[0, 255], [3, 9]] and found.y.tolist() == ["cat", "dog"]
+    assert (found.scale, found.image_shape) == (255, (1, 2))
+
+
+def test_what_was_guessed_is_a_warning(tmp_path):
+    (tmp_path / "a.csv").write_text(",a\n0,5\n1,7\n")
+    with pytest.warns(UserWarning, match="a.csv'.: the first column has no name and counts up: an index") as said:
+        assert load_data(tmp_path / "a.csv").X.tolist() == [[5], [7]]
+    assert said[0].filename == __file__
+
+
+def test_options_of_text(tmp_path):
+    (tmp_path / "a.csv").write_text("0:1\n1,5:2\n")
+    X = load_data(tmp_path / "a.csv", delimiter=":", decimal=",", header=False).X
+    np.testing.assert_array_equal(X, [[0, 1], [1.5, 2]])
+    for options, match in (
+        ({"delimiter": "ab"}, "delimiter is 'ab'"), ({"delimiter": "1"}, "delimiter is '1'"),
+        ({"delimiter": "."}, "delimiter is"), ({"delimiter": 3}, "delimiter is 3"),
+        ({"decimal": ";"}, "decimal is ';'"),
+        ({"delimiter": ",", "decimal": ","}, "are both ','"), ({"header": 2}, "header is 2"),
+    ):  # fmt: skip
+        with pytest.raises(SettingError, match=match):
+            load_data(tmp_path / "a.csv", **options)
+    with pytest.raises(SettingError, match="'digits'.: delimiter is for files of text"):
+        load_data("digits", delimiter=",")
 
 
 def test_scale_of_bytes(tmp_path, monkeypatch):
@@ -461,4 +535,4 @@ def test_import_is_light():
     )
     command = [sys.executable, "-c", code, os.path.dirname(data.__file__)]
     out = subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()
-    assert out == ["tinyae.data", "tinyae.errors", "tinyae.formats"]
+    assert out == ["tinyae.data", "tinyae.delimited", "tinyae.errors", "tinyae.formats"]

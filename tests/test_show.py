@@ -136,7 +136,7 @@ def test_what_cannot_be_shown(arguments, problem):
 
 
 def test_data_that_are_no_images():
-    with pytest.raises(DataError, match="^show: onehot has no images with labels. Give digits, mnist"):
+    with pytest.raises(DataError, match="^show: onehot has no grey images with labels. Give digits, mnist"):
         show.show("pca", "onehot")
 
 

@@ -188,6 +188,11 @@ def _add_settings(parser, name, cls):
     default = "onehot" if name == "onehot" else "digits"
     data.add_argument("--data", default=default, metavar="NAME|FILE",
                       help=f"{', '.join(NAMES)}, or an IDX, npz, npy or CSV file (default: {default})")  # fmt: skip
+    data.add_argument("--delimiter", type=_delimiter, metavar="CHAR",
+                      help="what stands between the cells of a CSV: a character, tab or space (default: as it shows)")
+    data.add_argument("--decimal", choices=(".", ","), help="a CSV's decimal sign (default: as it shows)")
+    data.add_argument("--header", action=argparse.BooleanOptionalAction,
+                      help="whether a CSV's first line holds names (default: if nothing in it looks like a number)")
     data.add_argument("--out", default=os.path.join("runs", name), metavar="DIR",
                       help=f"folder for the results (default: runs/{name})")  # fmt: skip
     model, training = parser.add_argument_group("model"), parser.add_argument_group("training")
@@ -227,6 +232,10 @@ def _flag(setting):
     return "--" + _RENAMED.get(setting, setting).replace("_", "-")
 
 
+def _delimiter(text):
+    return {"tab": "\t", "\\t": "\t", "space": " "}.get(text, text)
+
+
 def _width(text):
     """How wide a layer is. The bound, because of twenty digits NumPy would not even say that memory is short."""
     if text.strip().isdecimal() and 1 <= int(text) <= 10**8:
@@ -247,7 +256,8 @@ def _train(arguments):
     arguments.out = arguments.out or os.curdir
     settings = {name: getattr(arguments, name) for name in cls.settings() if name not in _NOT_ON_THE_LINE}
     _check_out(arguments.out)
-    data = load_data(arguments.data).split()
+    data = load_data(arguments.data, delimiter=arguments.delimiter, decimal=arguments.decimal,
+                     header=arguments.header).split()  # fmt: skip
     X, X_test = (_as_fit_wants(part, data.scale) for part in (data.X, data.X_test))
     nothing_held_out = data.X_test is data.X
     model = cls(**_fill_in(settings, cls, len(X), data.image_shape), verbose=True)
@@ -310,6 +320,8 @@ def _fill_in(settings, cls, rows, image_shape):
         filled["max_iter"] = max(cls.settings()["max_iter"], -(-_STEPS // steps))
     if settings.get("channels", 0) is None:
         filled["channels"] = cls.settings()["channels"] if image_shape is None else image_shape[-1]
+    if settings.get("image_shape", 0) is None:
+        filled["image_shape"] = image_shape
     return filled
 
 

@@ -16,16 +16,19 @@ Note [Stored as it lies]
 import numbers
 import operator
 import os
+import re
 import sys
+import warnings
 
 import numpy as np
 
 from .errors import DataError, DataNotFoundError, DtypeError, SettingError, ShapeError
-from .formats import CHUNK, bad_values, place, read
+from .formats import CHUNK, bad_values, place, read, read_all
 
 __all__ = ["DIGITS", "NAMES", "PARTS", "SOURCES", "Batches", "Dataset", "Source", "as_float", "batches", "cache_dir",
            "load_data", "places", "status"]  # fmt: skip
 
+_CHANNELS = (1, 3, 4)  # of images: grey, colours, colours and opacity
 IN_MEMORY = 1 << 30  # bytes up to which holdout copies rows; a larger memory-mapped table is cut instead
 
 
@@ -89,8 +92,9 @@ class Dataset:
     X, X_test     (rows, features), in the dtype of the file, perhaps memory-mapped; X_test is None without a test set
     y, y_test     (rows,) labels or None
     name          the dataset's name, or the file's
-    image_shape   (height, width) if a row is an image, else None
-    scale         what a batch is divided by: 255 for bytes, 16 for digits, else 1
+    image_shape   (height, width) if a row is an image, (channels, height, width) if a coloured one, else None
+    scale         what a batch is divided by: 255 for bytes, 16 for digits, else 1. ``X`` itself is not divided:
+                  ``as_float(data.X, data.scale)`` is
     source        where it was found
     attribution   whom to thank and under which licence it comes; empty for files
     """
@@ -105,7 +109,8 @@ class Dataset:
     def __repr__(self):
         test = "" if self.X_test is None else f", X_test {self.X_test.shape}"
         X = f"X {self.X.shape} {self.X.dtype}"
-        return f"Dataset({self.name!r}, {X}{test}, image_shape={self.image_shape}, scale={self.scale:g})"
+        y = "" if self.y is None else f", y {self.y.dtype}"
+        return f"Dataset({self.name!r}, {X}{y}{test}, image_shape={self.image_shape}, scale={self.scale:g})"
 
     def split(self, fraction=0.2, seed=0):
         """The same data as a Dataset with a test set: its own, else `fraction` of the rows, the same ones every time.
@@ -137,20 +142,28 @@ class Dataset:
         return split.X, split.X_test
 
 
-def load_data(name, *, scale=None):
+def load_data(name, *, scale=None, delimiter=None, decimal=None, header=None):
     """A Dataset by name ("digits", "mnist", "fashion-mnist", "onehot") or from a file.
 
-    Files: IDX, plain or .gz; .npz (the array ``X`` or ``images``, else the only one; labels from ``y``, ``labels`` or
-    ``target``); .npy (memory-mapped); .csv and .csv.gz (numbers, at most one header line). MNIST and Fashion-MNIST
-    are sought in the folder ``TINYAE_DATA`` and in ``cache_dir()``, each in a subfolder of that name or directly,
-    plain or .gz. A file that is called like a dataset: "./mnist".
+    Files: IDX, plain or .gz; .npz (the array ``X``, ``images``, ``data`` or ``x_train``, else the only one; labels from
+    ``y``, ``label``, ``target``, ``class`` or ``y_train``; a test set from ``x_test`` and ``y_test``); .npy
+    (memory-mapped); text that ends in .csv, .tsv, .txt, .data or .dat, plain or .gz. MNIST and Fashion-MNIST are sought
+    in the folder ``TINYAE_DATA`` and in ``cache_dir()``, each in a subfolder of that name or directly, plain or .gz. A
+    file that is called like a dataset: "./mnist".
 
-    Shape: (rows, ...) becomes (rows, features); (rows, h, w) sets ``image_shape``. ``scale``: what batches are
-    divided by; None for 255 with bytes (1 if all of them are 0 or 1), 16 with digits, else 1.
+    Text: numbers only, but for one line of names and a column of labels, which is called as in an .npz. delimiter: one
+    character, " " for any white space; None: tab, semicolon, comma, as the first lines show. decimal: "." or ",";
+    None: a comma where the cells have it and the delimiter is another. header: whether the first line holds names;
+    None: if nothing in it looks like a number. A warning tells what was guessed or left out; what is open is refused.
+
+    Shape: (rows, ...) becomes (rows, features); (rows, h, w), (rows, h, w, 1 or 3 or 4) and (rows, 1 or 3 or 4, h, w)
+    set ``image_shape``, and a row of a coloured image is stored as (channels, height, width). ``scale``: what batches
+    are divided by; None for 255 with bytes (1 if all of them are 0 or 1), 16 with digits, else 1.
 
     Errors: DataNotFoundError if it is nowhere, naming the places; DataError if it cannot be used: damaged, larger
-    than sense, not numbers, NaN or infinite values, no rows.
+    than sense, not numbers, NaN or infinite values, no rows; SettingError for an option that does not fit.
     """
+    text = _text_options(delimiter, decimal, header)
     if scale is not None:
         _check_scale(scale, "load_data")
     try:
@@ -159,6 +172,8 @@ def load_data(name, *, scale=None):
         raise SettingError(
             f"load_data: {type(name).__name__} is no name. Give one of {', '.join(NAMES)}, or a path."
         ) from None
+    if text and (path in NAMES):
+        raise SettingError(f"load_data({path!r}): {', '.join(text)} is for files of text. Leave it out.")
     if path == "digits":
         data = _digits()
     elif path == "onehot":
@@ -168,17 +183,35 @@ def load_data(name, *, scale=None):
         data = _from_source(path)
     else:
         try:
-            array, y = read(path)
+            found = read_all(path, **text)
         except DataNotFoundError:
             raise DataNotFoundError(
                 f"{place(path)}: there is no such file, and the datasets by name are {', '.join(NAMES)}. "
                 "Check the spelling."
             ) from None
-        X, image_shape = _table(array, path)
-        data = Dataset(X, y, name=os.path.basename(path), image_shape=image_shape, scale=_scale(X), source=path)
+        X, image_shape, notes = _table(found.X, path)
+        X_test = None if found.X_test is None else _table(found.X_test, path)[0]
+        for note in (*found.notes, *notes):
+            warnings.warn(note, UserWarning, stacklevel=2)
+        data = Dataset(X, found.y, X_test, found.y_test, name=os.path.basename(path),
+                       image_shape=found.image_shape or image_shape, scale=_scale(X), source=path)  # fmt: skip
     if scale is not None:
         data.scale = float(scale)
     return data
+
+
+def _text_options(delimiter, decimal, header):
+    """Those that are given, checked."""
+    given = {"delimiter": delimiter, "decimal": decimal, "header": header}
+    if delimiter is not None and not (isinstance(delimiter, str) and re.fullmatch(r"[^\w\n\r\"'.+-]", delimiter)):
+        raise SettingError(f"load_data: delimiter is {delimiter!r}. Give one character that is no part of a number.")
+    if decimal not in (None, ".", ","):
+        raise SettingError(f"load_data: decimal is {decimal!r}. Give '.' or ','.")
+    if decimal == delimiter == ",":
+        raise SettingError("load_data: delimiter and decimal are both ','. Give one of them another value.")
+    if header is not None and not isinstance(header, bool):
+        raise SettingError(f"load_data: header is {header!r}. Give True, False or None.")
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _digits():
@@ -274,13 +307,25 @@ def status():
 
 
 def _table(array, path):
-    """(array as rows x features, image_shape), without a copy; refuses what is no table of finite numbers."""
-    where = place(path)
+    """(array as rows x features, image_shape, notes), a copy only of coloured images that lie the other way round;
+    refuses what is no table of finite numbers.
+    """
+    where, notes = place(path), []
     if array.ndim < 2:
         raise DataError(
             f"{where}: has shape {array.shape}, one axis. Save rows x features; one feature is X.reshape(-1, 1)."
         )
     image_shape = array.shape[1:] if array.ndim == 3 else None
+    if array.ndim == 4:
+        first, last = array.shape[1] in _CHANNELS, array.shape[3] in _CHANNELS
+        if first != last or 1 in (array.shape[1], array.shape[3]):
+            axis = 1 if array.shape[1] == 1 or (first and array.shape[3] != 1) else 3
+            channels, height, width = np.moveaxis(array[:1], axis, 1).shape[1:]
+            image_shape = (height, width) if channels == 1 else (channels, height, width)
+            if axis == 3 and channels > 1:
+                array, image_shape, notes = _channels_first(array, image_shape, where)
+        elif first:
+            notes = [f"{where}: has shape {array.shape}, with channels first or last; image_shape is not set."]
     if array.ndim > 2:
         if isinstance(array, np.memmap) and not array.flags.c_contiguous:
             raise DataError(f"{where}: has shape {array.shape} in Fortran order. Save np.ascontiguousarray(X) instead.")
@@ -291,7 +336,15 @@ def _table(array, path):
             f"{where}: {count} of {array.size} values are NaN or infinite; the first is X[{first[0]}, {first[1]}] = "
             f"{array[first]}. Remove these rows or fill the gaps."
         )
-    return array, image_shape
+    return array, image_shape, notes
+
+
+def _channels_first(array, image_shape, where):
+    """Images with channels last as the models take them: (array, image_shape, notes)."""
+    if array.nbytes > IN_MEMORY:
+        note = f"{where}: has channels last and is too large to be turned: image_shape is not set. Save (n, c, h, w)."
+        return array, None, [note]
+    return np.ascontiguousarray(np.moveaxis(array, 3, 1)), image_shape, []
 
 
 def _scale(X):

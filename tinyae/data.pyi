@@ -52,7 +52,7 @@ class Dataset:
     X_test: Array | None
     y_test: Array | None
     name: str
-    image_shape: tuple[int, int] | None
+    image_shape: tuple[int, ...] | None
     scale: float
     source: str
     attribution: str
@@ -65,7 +65,7 @@ class Dataset:
         y_test: Array | None = None,
         *,
         name: str = "",
-        image_shape: tuple[int, int] | None = None,
+        image_shape: tuple[int, ...] | None = None,
         scale: float = 1.0,
         source: str = "",
         attribution: str = "",
@@ -73,7 +73,14 @@ class Dataset:
     def split(self, fraction: float = 0.2, seed: int = 0) -> Dataset: ...
     def holdout(self, fraction: float = 0.2, seed: int = 0) -> tuple[Array, Array]: ...
 
-def load_data(name: Path, *, scale: float | None = None) -> Dataset: ...
+def load_data(
+    name: Path,
+    *,
+    scale: float | None = None,
+    delimiter: str | None = None,
+    decimal: str | None = None,
+    header: bool | None = None,
+) -> Dataset: ...
 def places() -> list[str]: ...
 def cache_dir() -> str: ...
 def status() -> list[tuple[str, str, int, str]]: ...

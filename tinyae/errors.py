@@ -40,7 +40,18 @@ __all__ = [
     "SettingError",
     "ShapeError",
     "TinyaeError",
+    "excerpt",
 ]
+
+
+def excerpt(value: object, limit: int = 60) -> str:
+    """value as a message shows what it did not write: on one line, at most `limit` characters, no control characters.
+
+    Messages go to terminals and logs, and a file may hold megabytes, or bytes that a terminal obeys.
+    """
+    text = " ".join((value if isinstance(value, str) else repr(value))[: 4 * limit].split())
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 class TinyaeError(Exception):

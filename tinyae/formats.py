@@ -1,4 +1,4 @@
-"""Bytes of a file into arrays: IDX, npz, npy and CSV, each read as if its author meant harm.
+"""Bytes of a file into arrays: IDX, npz, npy and text, each read as if its author meant harm.
 
     array, labels = read("train-images-idx3-ubyte.gz")     # (60000, 28, 28) uint8, None
 
@@ -23,32 +23,39 @@ import stat
 
 import numpy as np
 
-from .errors import DataError, DataNotFoundError
+from .delimited import LABELS, Found, parse
+from .errors import DataError, DataNotFoundError, SettingError, excerpt
 
-__all__ = ["CHUNK", "bad_values", "place", "read"]
+__all__ = ["CHUNK", "bad_values", "place", "read", "read_all"]
 
 LIMIT = 8 << 30
 FREE = 64 << 20
 RATIO = 100
 CHUNK = 1 << 20
-LINE = 4 << 20  # characters in one line of CSV: a file without line ends must not become one string
 
-ACCEPTED = "IDX (plain or .gz), .npz, .npy, .csv and .csv.gz"
-LABELS = ("y", "labels", "target")
+ACCEPTED = "IDX (plain or .gz), .npz, .npy, and .csv, .tsv, .txt, .data or .dat (plain or .gz)"
+ROWS = ("x", "images", "data")
 IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
 def read(path):
-    """The array in a file and, from an .npz that has them, its labels.
+    """The array in a file and, if it has them, its labels: two of what ``read_all`` gives."""
+    return read_all(path)[:2]
 
-    The content decides, by its first bytes; only text needs a name that ends in .csv or .csv.gz. Shape: whatever the
-    file says, from one axis up, never empty; an .npy comes memory-mapped and read-only, the others in memory. Values
-    are not looked at: see ``bad_values``.
 
-    Errors: DataNotFoundError without the file; DataError for everything that is wrong with it, see Note [Hostile
-    files].
+def read_all(path, **text):
+    """What a file holds, as a `Found`: X, y, X_test, y_test, the images' shape where text tells it, and notes.
+
+    The content decides, by its first bytes; only text needs a name that ends in .csv, .tsv, .txt, .data or .dat, with
+    or without .gz, and takes the options `text`: delimiter, decimal and header of ``delimited.parse``. Shape: whatever
+    the file says, from one axis up, never empty; an .npy comes memory-mapped and read-only, the others in memory.
+    Values of binary files are not looked at: see ``bad_values``.
+
+    Errors: DataNotFoundError without the file; SettingError for options of text with another file; DataError for
+    everything that is wrong with it, see Note [Hostile files].
     """
     where = place(path)
+    text = {option: value for option, value in text.items() if value is not None}
     try:
         # Asked before opening, because opening a pipe would wait for its writer.
         mode = os.stat(path).st_mode
@@ -57,8 +64,8 @@ def read(path):
         if not stat.S_ISREG(mode):
             raise DataError(f"{where}: is a pipe or a device, not a regular file. Save the data to a file first.")
         with open(path, "rb") as file:
-            return _read(file, os.fstat(file.fileno()).st_size, os.fspath(path), where)
-    except DataError:
+            return _read(file, os.fstat(file.fileno()).st_size, os.fsdecode(path), where, text)
+    except (DataError, SettingError):
         raise
     except FileNotFoundError:
         raise DataNotFoundError(f"{where}: there is no such file. Check the path.") from None
@@ -71,7 +78,7 @@ def read(path):
     except UnicodeDecodeError:
         raise DataError(f"{where}: is not text in UTF-8. Save it as CSV in UTF-8.") from None
     except Exception as error:  # Note [Hostile files]
-        raise DataError(f"{where}: cannot be read ({_one_line(error)}). Check the file or fetch it again.") from error
+        raise DataError(f"{where}: cannot be read ({_reason(error)}). Check the file or fetch it again.") from error
 
 
 def place(path):
@@ -79,28 +86,36 @@ def place(path):
     return f"load_data({os.fspath(path)!r})"
 
 
-def _read(file, size, name, where):
+def _read(file, size, name, where, text):
     head = file.read(6)
     file.seek(0)
     if not head:
         raise DataError(f"{where}: is an empty file. Read are {ACCEPTED}.")
+    inner = name.lower().removesuffix(".gz")
+    is_text = inner.endswith((".csv", ".tsv", ".txt", ".data", ".dat"))
+    if text and not is_text:
+        raise SettingError(f"{where}: is no text by its name, and {', '.join(text)} only matters there. Leave it out.")
+    text = {"chunk": CHUNK, "limit": LIMIT, "spaces": not inner.endswith(".csv"), **text}
     if head == b"\x93NUMPY":
-        return _npy(file, size, where), None
+        return Found(_npy(file, size, where))
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return _npz(file, size, where)
     if _is_idx(head):
-        return _idx(file, size, False, where), None
+        return Found(_idx(file, size, False, where))
     if head[:2] == b"\x1f\x8b":
         import gzip
 
         with gzip.GzipFile(fileobj=file) as stream:
-            if _is_idx(stream.peek(4)):
-                return _idx(stream, size, True, where), None
-            if name.lower().endswith(".csv.gz"):
-                return _csv(stream, max(FREE, RATIO * size), where), None
-        raise DataError(f"{where}: is a gzip file that holds neither IDX nor, by its name, CSV. Read are {ACCEPTED}.")
-    if name.lower().endswith(".csv"):
-        return _csv(file, None, where), None
+            head = stream.peek(6)[:6]
+            if _is_idx(head):
+                return Found(_idx(stream, size, True, where))
+            if head == b"\x93NUMPY" or head[:4] in (b"PK\x03\x04", b"\x1f\x8b\x08\x00"):
+                raise DataError(f"{where}: holds another packed or NumPy file. Unpack it: gunzip.")
+            if is_text:
+                return parse(stream, where, room=max(FREE, RATIO * size), **text)
+        raise DataError(f"{where}: is a gzip file that holds neither IDX nor, by its name, text. Read are {ACCEPTED}.")
+    if is_text:
+        return parse(file, where, **text)
     raise DataError(f"{where}: begins with {head!r}, which is no known format. Read are {ACCEPTED}.")
 
 
@@ -160,21 +175,77 @@ def _npz(file, size, where):
 
     with zipfile.ZipFile(file) as archive:
         members = {info.filename[:-4]: info for info in archive.infolist() if info.filename.endswith(".npy")}
-        names = [name for name in members if name not in LABELS]
-        chosen = next((name for name in ("X", "images") if name in members), names[0] if len(names) == 1 else None)
-        if chosen is None:
-            listed = ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "") or "no arrays"
-            raise DataError(f"{where}: holds {listed}, and none is called X or images. Save the wanted one as X.")
-        X = _member(archive, members[chosen], size, f"{where}: array {chosen!r}")
-        label = next((name for name in LABELS if name in members), None)
-        if label is None:
-            return X, None
-        y = _member(archive, members[label], size, f"{where}: array {label!r}", kinds="biufU")
-        if y.shape != X.shape[:1]:
+        others = [info.filename for info in archive.infolist() if not info.filename.endswith(".npy")]
+        if others and not members:
             raise DataError(
-                f"{where}: {label} has shape {y.shape}, {chosen} has shape {X.shape}. Save one label per row."
+                f"{where}: is an archive that holds {_listed(others)} and no arrays. Unpack it, and give a file in it."
             )
-        return X, y
+        lowered = {name.lower(): name for name in reversed(members)}
+        called = {part: next((lowered[name] for name in names if name in lowered), None)
+                  for part, names in _PARTS.items()}  # fmt: skip
+        names = [name for name in members if name.lower() not in _PARTS["y"] + _PARTS["y_test"]]
+        chosen = called["X"] or (names[0] if len(names) == 1 else None)
+        if chosen is None:
+            raise DataError(
+                f"{where}: holds {_listed(names) or 'no arrays'}, and none is called X or images. "
+                "Save the wanted one as X."
+            )
+        called["X"], found = chosen, {}
+        if called["X_test"] in (None, chosen):
+            called["X_test"] = called["y_test"] = None
+        for part, name in called.items():
+            if name is not None:
+                at = f"{where}: array '{excerpt(name)}'"
+                found[part] = _member(archive, members[name], size, at, "biufU" if part[0] == "y" else "biuf")
+        for rows, labels in (("X", "y"), ("X_test", "y_test")):
+            if labels in found:
+                found[labels] = _one_per_row(found[labels], found[rows], called[labels], called[rows], where)
+        if "X_test" in found:
+            X, X_test = found["X"], found["X_test"]
+            if X.shape[1:] != X_test.shape[1:] or (X.dtype == np.uint8) != (X_test.dtype == np.uint8):
+                raise DataError(
+                    f"{where}: {called['X']} is {X.shape} {X.dtype}, {called['X_test']} is {X_test.shape} "
+                    f"{X_test.dtype}. Save both alike."
+                )
+        left = [name for name in members if name not in called.values()
+                and _first_axis(archive, members[name]) == len(found["X"])]  # fmt: skip
+        return Found(**found, notes=(f"{where}: read as X is '{excerpt(chosen)}'; left out: {_listed(left)}.",) if left
+                     else ())  # fmt: skip
+
+
+def _split_names(names, split):
+    return tuple(form for name in names for form in (f"{name}_{split}", f"{split}_{name}"))
+
+
+_PARTS = {  # how arrays are called, in lower case; the first that is there counts
+    "X": ROWS + _split_names(ROWS, "train"), "y": LABELS + _split_names(LABELS, "train"),
+    "X_test": _split_names(ROWS, "test"), "y_test": _split_names(LABELS, "test"),
+}  # fmt: skip
+
+
+def _listed(names):
+    names = list(names)
+    return ", ".join(f"'{excerpt(name, 30)}'" for name in names[:20]) + (", ..." if len(names) > 20 else "")
+
+
+def _first_axis(archive, info):
+    """How many rows an array that is not read has, None if it does not say."""
+    try:
+        with archive.open(info) as stream:
+            return _npy_header(stream.read(1 << 12), "")[0][0]
+    except Exception:  # Note [Hostile files]; nobody asked for this one
+        return None
+
+
+def _one_per_row(y, X, name, rows, where):
+    """y as (rows,): a column is taken for what it is."""
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    if y.shape != X.shape[:1]:
+        raise DataError(
+            f"{where}: {excerpt(name)} has shape {y.shape}, {excerpt(rows)} has shape {X.shape}. "
+            "Save one label per row."
+        )
+    return y
 
 
 def _member(archive, info, size, where, kinds="biuf"):
@@ -183,6 +254,8 @@ def _member(archive, info, size, where, kinds="biuf"):
         raise DataError(f"{where}: is packed in a way that NumPy does not write. Save it with np.savez.")
     with archive.open(info) as stream:
         data = _take(stream, 1 << 16)
+        if data[:6] != b"\x93NUMPY":
+            raise DataError(f"{where}: is no array inside, whatever its name. Save arrays with np.savez.")
         shape, order, dtype, offset = _npy_header(bytes(data), where)
         promised = _promise(shape, dtype, where, kinds)
         # zipfile hands out at most file_size bytes, so what is left to check is whether that number is sane.
@@ -194,86 +267,6 @@ def _member(archive, info, size, where, kinds="biuf"):
     if len(data) != promised:
         raise _broken_promise(where, shape, promised, len(data))
     return np.frombuffer(data, dtype).reshape(shape, order=order)
-
-
-def _csv(stream, room, where):
-    """Numbers between commas -> (rows, columns) float64. `room`: what a packed file may become, as text and as values.
-
-    A first line without any number in it is a header and is skipped; blank lines are, too. Speed: NumPy's own parser
-    reads a block of lines at a time, and the lines are looked at in Python only to find out why it refused.
-    """
-    import io
-
-    values, columns, number, seen, header = bytearray(), None, 1, 0, True
-    with io.TextIOWrapper(stream, encoding="utf-8-sig") as text:
-        while block := text.read(CHUNK):
-            if block[-1] != "\n":
-                rest = text.readline(LINE)
-                if len(rest) == LINE:
-                    raise DataError(f"{where}: has a line of more than {LINE} characters. Write one row per line.")
-                block += rest
-            seen += len(block)
-            if room is not None and max(seen, len(values)) > room:
-                raise DataError(
-                    f"{where}: unpacks to more than {room} bytes, like a decompression bomb. If it is none, unpack it."
-                )
-            lines = block.split("\n")
-            count = block.count("\n")
-            if header and not block.isspace():
-                header = False
-                first = next(i for i, line in enumerate(lines) if line.strip())
-                if not any(map(_is_number, lines[first].split(","))):
-                    lines[first] = ""  # blanked, not removed: the line numbers stay true
-            rows = [line for line in lines if line and not line.isspace()]
-            if rows:
-                columns = columns or rows[0].count(",") + 1
-                values.extend(memoryview(_parse(rows, lines, number, columns, where)).cast("B"))
-                if len(values) > LIMIT:
-                    raise DataError(
-                        f"{where}: has over {LIMIT >> 30} GiB of values. Save it as .npy, which is memory-mapped."
-                    )
-            number += count
-    if not values:
-        raise DataError(f"{where}: has no rows. Give at least one line of numbers.")
-    return np.frombuffer(values, np.float64).reshape(-1, columns)
-
-
-def _parse(rows, lines, number, columns, where):
-    try:
-        block = np.loadtxt(rows, delimiter=",", comments=None, ndmin=2)
-        if block.shape[1] == columns:
-            return block
-        reason = "its lines differ in length"
-    except ValueError as error:
-        reason = _one_line(error)
-    for i, line in enumerate(lines):
-        if not line.strip():
-            continue
-        cells = line.split(",")
-        for column, cell in enumerate(cells, 1):
-            if not _is_number(cell):
-                raise DataError(
-                    f"{where}: line {number + i}, column {column} is {_short(cell)}, not a number. "
-                    "Only a first line without any number may hold text, and cells are separated by commas."
-                )
-        if len(cells) != columns:
-            raise DataError(
-                f"{where}: line {number + i} has {len(cells)} columns, those above have {columns}. Make them equal."
-            )
-    raise DataError(f"{where}: cannot be read as numbers ({reason}). Save it again as plain CSV.")
-
-
-def _is_number(cell):
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell  # 1_000 is a number to Python only
-
-
-def _short(text):
-    text = text.strip()
-    return repr(text if len(text) <= 30 else text[:27] + "...") if text else "empty"
 
 
 def _promise(shape, dtype, where, kinds="biuf"):
@@ -325,8 +318,8 @@ def _take(stream, count):
     return data
 
 
-def _one_line(error):
-    return " ".join(str(error).split()) or type(error).__name__
+def _reason(error):
+    return excerpt(str(error) or type(error).__name__, 100)
 
 
 def bad_values(X):

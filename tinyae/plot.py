@@ -238,8 +238,8 @@ def matrices(named):
 def filters(model, image_shape, n=32):
     """The n largest filters of the encoder's first layer, each on its own scale: blue is negative, red positive.
 
-    A filter is a unit's weights, of the form of the image, or a kernel of a convolution (its first channel). model may
-    be {label: model}, one below the other. Shape: image_shape = (height, width).
+    A filter is a unit's weights, of the form of the image, or a kernel of a convolution; of several channels the first.
+    model may be {label: model}, one below the other. Shape: image_shape = (height, width) or (channels, height, width).
     """
     models = model if isinstance(model, dict) else {type(model).__name__: model}
     columns = 16
@@ -249,7 +249,8 @@ def filters(model, image_shape, n=32):
                         if isinstance(layer, (nn.Linear, nn.Conv2d))), None)  # fmt: skip
         if weights is None:
             raise DataError(f"plot.filters: {label}: the encoder has neither a Linear nor a Conv2d, hence no filters.")
-        pictures = weights[:, 0] if weights.ndim == 4 else weights.T.reshape(-1, *image_shape)
+        pictures = weights if weights.ndim == 4 else weights.T.reshape(-1, *(1, *image_shape)[-3:])
+        pictures = pictures[:, 0]
         sizes = np.linalg.norm(pictures, axis=(1, 2))
         pictures = pictures[np.argsort(-sizes, kind="stable")[:n]]
         pictures = pictures / np.maximum(np.abs(pictures).max(axis=(1, 2), keepdims=True), 1e-30)
@@ -267,12 +268,14 @@ def manifold(model, image_shape, n=15, low=-2.0, high=2.0):
 
     Shape: image_shape = (height, width).
     """
-    pictures = model.manifold(n, low, high).reshape(n, n, *image_shape)
-    figure = _figure(5.4, 5.4 * image_shape[0] / image_shape[1])
+    height, width = image_shape[-2:]
+    pictures = model.manifold(n, low, high).reshape(n, n, -1, height, width)
+    tiled = np.stack([_tiled(pictures[:, :, channel]) for channel in range(pictures.shape[2])], axis=-1)
+    figure = _figure(5.4, 5.4 * height / width)
     axes = figure.add_subplot()
-    axes.imshow(_tiled(pictures), cmap="gray_r", interpolation="nearest")
-    for set_ticks, size, ends in ((axes.set_xticks, image_shape[1], (low, high)),
-                                  (axes.set_yticks, image_shape[0], (high, low))):  # fmt: skip
+    axes.imshow(tiled[..., 0] if tiled.shape[2] == 1 else np.clip(np.nan_to_num(tiled, nan=1.0), 0.0, 1.0),
+                cmap="gray_r", interpolation="nearest")  # fmt: skip
+    for set_ticks, size, ends in ((axes.set_xticks, width, (low, high)), (axes.set_yticks, height, (high, low))):
         first, last = (size - 1) / 2, (n - 1) * (size + 1) + (size - 1) / 2  # a pixel stands between two images
         set_ticks([first, last], [f"{end:g}" for end in ends])
     axes.set_xlabel("code component 0", labelpad=-8)
@@ -343,9 +346,10 @@ def _tiled(pictures):
 def images(named_rows, image_shape):
     """{label: rows} as rows of images on one grey scale: white and black are the first row's least and largest value.
 
-    Shape: (columns, features) each, image_shape = (height, width); an image of NaN stays empty.
+    Colours are shown on the same scale, each by itself: 0 of none and all of it. Shape: (columns, features) each,
+    image_shape = (height, width) or (channels, height, width) of 3 or 4 channels; an image of NaN stays empty.
     """
-    height, width = image_shape
+    height, width = image_shape[-2:]
     columns = max(len(rows) for rows in named_rows.values())
     labels = any(name.strip() for name in named_rows)
     figure = _figure(0.6 * columns + 1.1 * labels, 0.6 * len(named_rows) * height / width + 0.1)
@@ -356,8 +360,11 @@ def images(named_rows, image_shape):
         for axes in axes_row:
             axes.set_axis_off()
         for axes, row in zip(axes_row, rows):
-            axes.imshow(np.asarray(row).reshape(height, width), cmap="gray_r", vmin=low, vmax=high,
-                        interpolation="nearest")  # fmt: skip
+            picture = np.asarray(row).reshape(image_shape)
+            if picture.ndim == 3:
+                empty, picture = np.isnan(picture).any(), (np.moveaxis(picture, 0, 2) - low) / max(high - low, 1e-30)
+                picture = np.ones_like(picture) if empty else np.clip(picture, 0.0, 1.0)
+            axes.imshow(picture, cmap="gray_r", vmin=low, vmax=high, interpolation="nearest")
         axes_row[0].text(-0.15, 0.5, name.strip(), transform=axes_row[0].transAxes, ha="right", va="center", fontsize=9,
                          color=_GREY)  # fmt: skip
     return figure

@@ -63,8 +63,8 @@ def _claim(name, sentence):
 def _images(name):
     """The dataset as floats in [0, 1], not too many of them."""
     data = load_data(name).split()
-    if data.image_shape is None or data.y is None:
-        raise DataError(f"show: {data.name} has no images with labels. Give digits, mnist or fashion-mnist.")
+    if data.image_shape is None or len(data.image_shape) != 2 or data.y is None:
+        raise DataError(f"show: {data.name} has no grey images with labels. Give digits, mnist or fashion-mnist.")
     X, X_test = (as_float(X[:n], data.scale) for X, n in ((data.X, _ROWS), (data.X_test, _ROWS_TEST)))
     y, y_test = data.y[:_ROWS], data.y_test[:_ROWS_TEST]
     return Dataset(X, y, X_test, y_test, name=data.name, image_shape=data.image_shape)
