@@ -11,6 +11,7 @@ import pytest
 import tinyae
 from tinyae import Tensor, data, nn
 from tinyae.ae.stacked import _Machine
+from tinyae.ae.variational import gentle
 from tinyae.engine import no_grad
 from tinyae.errors import DivergedError, SettingError
 
@@ -803,3 +804,57 @@ def test_chains_come_back():
     for call in (lambda: model.walk(bits, 0), lambda: model.chain(bits, 0), lambda: model.sample(0)):
         with pytest.raises(SettingError, match="Give a whole number of at least 1"):
             call()
+
+
+# -- rows that nobody scaled ----------------------------------------------------------------------------------------
+
+GAUSSIAN = [name for name in tinyae.ZOO if "gaussian" in tinyae.ZOO[name].losses]
+
+
+def raw(kind):
+    """A table as people have them, (rows, 8)."""
+    rng = np.random.default_rng(0)
+    if kind == "constant":
+        return np.tile(rng.integers(0, 900, 8), (70, 1)).astype(float)
+    table = rng.gamma(1.0, size=(70, 8)) * [846, 200, 122, 99, 67, 2.4, 81, 1]
+    return table * 1e4 if kind == "millions" else np.c_[table[:, :-1], np.full(70, 7.0)]
+
+
+@pytest.mark.parametrize("kind", ["hundreds", "millions", "constant"])
+@pytest.mark.parametrize("name", GAUSSIAN)
+def test_raw_tables_are_learned(name, kind):
+    """exp of what the encoder makes of them overflows; of what becomes of that it does not."""
+    for seed in range(3 if kind == "hundreds" else 1):
+        model = tinyae.ZOO[name](loss="gaussian", lr=0.01, max_iter=20, batch_size=16, random_state=seed).fit(raw(kind))
+        losses = model.history_["nll"]  # a weight of the KL term that rises would hide it
+        assert np.isfinite(losses).all() and losses[-1] < losses[0]
+        assert np.isfinite(model.posterior(raw(kind))[1]).all() and np.isfinite(model.log_likelihood(raw(kind), 5)).all()
+
+
+def test_a_gentle_logarithm():
+    """a up to 10, to the bit and with its gradient; above, 10 + log(a - 9), whose slope goes on from 1."""
+    a = np.array([-1e30, -3.7, 0.0, 9.999, 10.0, 10.5, 100.0, 1e30], np.float32)
+    x = Tensor(a, requires_grad=True)
+    y = gentle(x)
+    y.sum().backward()
+    np.testing.assert_array_equal(y.data[:5], a[:5])
+    np.testing.assert_array_equal(x.grad.data[:5], 1.0)
+    beyond = a[5:].astype(np.float64)
+    np.testing.assert_allclose(y.data[5:], 10 + np.log(beyond - 9), rtol=1e-6)  # of float32: 6e-8, and of a - 10
+    np.testing.assert_allclose(x.grad.data[5:], 1 / (beyond - 9), rtol=1e-6)
+    assert np.isfinite(np.exp(y.data)).all()
+    assert tinyae.gradcheck(lambda a: gentle(a, 1.0), np.array([-2.0, 0.9, 1.2, 30.0]))
+
+
+@pytest.mark.parametrize("low", [-10.0, -60.0, -1e4])
+def test_a_learned_sigma_does_not_vanish(low):
+    """Where it would be 0, the loss is finite and its slope leads back: 1 / sigma = exp(10) (-l - 9)."""
+    X = np.full((20, 4), 0.5)
+    model = tinyae.VAE(2, loss="gaussian", dtype="float64", random_state=0).build(4)
+    model.net_.log_sigma.data = np.array(low)
+    assert np.exp(-model._log_sigma().item()) == pytest.approx(np.exp(10) * (-low - 9), rel=1e-12)
+    sum(term.sum() for term in model.loss_terms(X, X).values()).backward()
+    slope = model.net_.log_sigma.grad.item()
+    assert np.isfinite(slope) and slope < 0, "the errors are larger than sigma: it shall grow"
+    given = tinyae.VAE(2, loss="gaussian", sigma=1e-8, dtype="float64", random_state=0).build(4)
+    assert np.exp(given._log_sigma().item()) == pytest.approx(1e-8, rel=1e-12), "one that is given is taken"

@@ -8,11 +8,12 @@ from .. import nn, ops
 from ..errors import SettingError
 from .base import variant
 from .convolutional import ImageRows
-from .variational import VAE
+from .variational import VAE, gentle
 
 __all__ = ["StructuredVAE"]
 
 _FAR = 10.0  # standard deviations of the prior; codes farther away, of data that nobody scaled, would overflow exp
+_LARGE = 40.0  # log(sigma) beyond which it grows no faster than its logarithm: any data's lies below
 
 
 @variant("structured-vae", family="variational", aliases=("structured-covariance",),
@@ -99,7 +100,7 @@ class StructuredVAE(ImageRows, VAE):
         """sigma (batch, features) and c (batch, neighbours, features)."""
         n, k = self.n_features_in_, len(self._offsets())
         c = ops.reshape(factor[:, n:], shape=(factor.shape[0], k, n)) if k else None
-        return self.sigma_min + ops.exp(factor[:, :n]), c
+        return self.sigma_min + ops.exp(gentle(factor[:, :n], _LARGE)), c
 
     def _later(self, e):
         """What stands at each later neighbour, 0 beyond the border. Shape: (batch, n) -> (batch, neighbours, n)."""
@@ -140,7 +141,7 @@ class StructuredVAE(ImageRows, VAE):
         })._fit(X, target, None, ())  # fmt: skip
         self.pretraining_ = part.history_
         self.net_.encoder, self.net_.decoder = part.net_.encoder, part.net_.decoder
-        self._start(self.net_, math.exp(part.net_.log_sigma.item()))
+        self._start(self.net_, math.exp(part._log_sigma().item()))
         if self.freeze:
             self.net_.encoder.requires_grad_(False)
             self.net_.decoder.requires_grad_(False)

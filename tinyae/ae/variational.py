@@ -14,10 +14,20 @@ from .base import _ROWS, Autoencoder, variant
 from .convolutional import ConvolutionalAutoencoder
 from .latent import counted, numpy_generator
 
-__all__ = ["AnnealedVAE", "BetaVAE", "ConvolutionalVAE", "FreeBitsVAE", "VAE"]
+__all__ = ["AnnealedVAE", "BetaVAE", "ConvolutionalVAE", "FreeBitsVAE", "VAE", "gentle"]
 
 _COLLAPSED = 0.01  # nats per row: less, and a code says nothing about its row
 _SETTLED = 10  # epochs before which a code that says nothing may yet begin to
+
+
+def gentle(a, high=10.0):
+    """a up to high, from there on high + log(1 + a - high): so exp(a) grows no faster than a and cannot overflow.
+
+    The slope is continuous, and 1 / (1 + a - high) never vanishes: there is a way back. For logarithms of variances of
+    rows that nobody scaled; those of rows near the prior's lie far below 10, where a stays what it is, to the bit.
+    Shape: any -> same.
+    """
+    return ops.clip(a, high=high) + ops.log1p(ops.relu(a - high))
 
 
 @variant("vae", family="variational", paper="Kingma and Welling 2014; Rezende, Mohamed and Wierstra 2014",
@@ -26,7 +36,8 @@ class VAE(Autoencoder):
     """The variational autoencoder: minimises -ELBO = E[-log p(x | z)] + KL(q(z | x) || N(0, 1)) in nats per row.
 
     The encoder gives mu and log sigma**2 of q(z | x); training decodes one draw z = mu + sigma * epsilon. The
-    likelihood sums over features and the KL over components: 1/2 sum(mu**2 + sigma**2 - log sigma**2 - 1).
+    likelihood sums over features and the KL over components: 1/2 sum(mu**2 + sigma**2 - log sigma**2 - 1). An output a
+    beyond 10 gives log sigma**2 = 10 + log(a - 9): rows in the thousands, not scaled, would overflow sigma**2.
 
     Parameters (besides those of `Autoencoder`)
     ----------
@@ -34,7 +45,8 @@ class VAE(Autoencoder):
         "bernoulli" for data in [0, 1] (grey values count as probabilities), or "gaussian".
     sigma : float or None
         The Gaussian likelihood's standard deviation, for all features; None learns it as one more parameter
-        (Rybkin, Daniilidis and Levine 2021), starting from 1.
+        (Rybkin, Daniilidis and Levine 2021), starting from 1: exp(l), and 1 / sigma = exp(10) (-l - 9) for l < -10,
+        so that columns that never change cannot make it 0.
 
     Shape: as `Autoencoder`; an encoder of your own gives 2 * n_components values, the means first.
     """
@@ -50,7 +62,7 @@ class VAE(Autoencoder):
     def encode(self, x):
         """(mu, logvar) of q(z | x). Shape: (batch, features) -> (batch, n_components) twice."""
         h = self.net_.encoder(x)
-        return h[:, : self.n_components_], h[:, self.n_components_ :]
+        return h[:, : self.n_components_], gentle(h[:, self.n_components_ :])
 
     def code(self, h):
         """A draw from q(z | x): mu + exp(logvar / 2) * epsilon."""
@@ -65,8 +77,12 @@ class VAE(Autoencoder):
         """-log p(x | z) per row, in nats."""
         if self.loss == "bernoulli":
             return {"nll": self._feature_loss(a, target).sum(axis=1)}
-        nll = nn.gaussian_nll(target, self._output(a), 2.0 * self.net_.log_sigma, reduction="none")
+        nll = nn.gaussian_nll(target, self._output(a), 2.0 * self._log_sigma(), reduction="none")
         return {"nll": nll.sum(axis=1)}
+
+    def _log_sigma(self):
+        """The logarithm of the likelihood's standard deviation; a learned one is kept from falling without end."""
+        return -gentle(-self.net_.log_sigma) if self.sigma is None else self.net_.log_sigma
 
     def penalise(self, h, z):
         """KL(q(z | x) || N(0, 1)) per row, in nats."""
@@ -97,7 +113,7 @@ class VAE(Autoencoder):
         """Draws from p(x | z), whose means are given."""
         if self.loss == "bernoulli":
             return (noise.draw("uniform", means.shape, self.dtype) < means).astype(self.dtype)
-        return means + np.exp(self.net_.log_sigma.data) * noise.draw("normal", means.shape, self.dtype)
+        return means + np.exp(self._log_sigma().data) * noise.draw("normal", means.shape, self.dtype)
 
     def log_density(self, X):
         """log p(x | z) of every row in nats, z being the mean of q(z | x). Shape: (rows, features) -> (rows,)."""

@@ -9,7 +9,9 @@ from ..estimator import _first
 from .base import Autoencoder, Seed
 from .convolutional import ConvolutionalAutoencoder
 
-__all__ = ["AnnealedVAE", "BetaVAE", "ConvolutionalVAE", "FreeBitsVAE", "VAE"]
+__all__ = ["AnnealedVAE", "BetaVAE", "ConvolutionalVAE", "FreeBitsVAE", "VAE", "gentle"]
+
+def gentle(a: Tensor, high: float = 10.0) -> Tensor: ...
 
 class VAE(Autoencoder):
     loss: str = "bernoulli"
