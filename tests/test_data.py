@@ -419,6 +419,24 @@ def test_batches_in_order():
     assert [len(part) for part in batches(X, 5)] == [5, 5]
 
 
+@pytest.mark.parametrize(("rows", "size", "least", "lengths"), [
+    (9, 4, 1, [4, 4, 1]), (9, 4, 2, [4, 5]), (10, 4, 2, [4, 4, 2]), (10, 4, 3, [4, 6]), (8, 4, 4, [4, 4]),
+    (1, 4, 2, [1]), (3, 1, 2, [1, 1, 1]), (5, 4, 2, [5]), (11, 4, 9, [4, 7]),
+])  # fmt: skip
+def test_a_rest_that_is_too_small_joins(rows, size, least, lengths):
+    X = np.arange(2.0 * rows).reshape(rows, 2)
+    for generator in (None, np.random.default_rng(0)):
+        parts = batches(X, size, least=least, generator=generator)
+        assert [len(part) for part in parts] == lengths and len(parts) == len(lengths)
+        seen = np.concatenate(list(parts))
+        np.testing.assert_array_equal(np.sort(seen, axis=0), X)
+        assert all((np.diff(part[:, 0]) > 0).all() for part in parts)
+    drawn = batches(X, size, least=least, generator=np.random.default_rng(1)).order()
+    plain = batches(X, size, generator=np.random.default_rng(1)).order()
+    start = sum(lengths[:-1])
+    np.testing.assert_array_equal(drawn[:start], plain[:start])  # other batches are what they were
+
+
 def test_batches_shuffled():
     X = np.arange(20.0).reshape(10, 2)
     first = np.concatenate(list(batches(X, 4, generator=np.random.default_rng(0))))

@@ -390,6 +390,51 @@ def test_early_stopping_cuts_a_large_table(monkeypatch):
     np.testing.assert_array_equal(seen[1], X[54:])
 
 
+# -- a last batch of one row ----------------------------------------------------------------------------------------
+
+
+def normed(width=2):
+    return nn.Sequential(nn.Linear(6, 8, generator=0), nn.BatchNorm1d(8), nn.ReLU(),
+                         nn.Linear(8, width, generator=1))  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [17, 33, 49])
+@pytest.mark.parametrize("cls", [Autoencoder, VAE, tinyae.AnnealedVAE])
+def test_a_lone_row_joins_the_batch_before_under_batch_norm(cls, rows):
+    """And every epoch sees every row once, by a plan as without."""
+    table, losses = np.random.default_rng(0).random((rows, 6)), []
+    for compiled in (True, False):
+        model = cls(2, encoder=normed(2 if cls is Autoencoder else 4), batch_size=16, max_iter=30, random_state=0,
+                    compile=compiled).fit(table)  # fmt: skip
+        losses.append(model.history_["loss"])
+        assert np.isfinite(model.score_samples(table[:1])).all()
+        if cls is tinyae.AnnealedVAE:
+            assert model.net_.clock.item() == pytest.approx(30, rel=1e-4)  # 60 sums in float32
+    np.testing.assert_allclose(*losses, rtol=1e-4)  # as promised of a plan
+    assert np.isfinite(losses).all()
+
+
+def test_a_lone_row_without_batch_norm_is_a_batch(monkeypatch):
+    """As ever: its bits stay."""
+    seen = []
+    monkeypatch.setattr(Autoencoder, "corrupt", lambda self, x: seen.append(len(x)) or x)
+    small(max_iter=1, batch_size=59, compile=False).fit(X)
+    assert seen == [59, 1]
+
+
+def test_a_lone_row_of_a_classifier():
+    y = np.arange(len(X)) % 3
+    for freeze in (False, True):
+        model = tinyae.Classifier(normed(), freeze=freeze, batch_size=59, max_iter=2, random_state=0).fit(X, y)
+        assert np.isfinite(model.history_["loss"]).all()
+
+
+def test_batches_of_one_row_under_batch_norm_are_refused():
+    for settings, table in (({"batch_size": 1}, X), ({}, X[:1])):
+        with pytest.raises(ShapeError, match="Train on batches of at least two"):
+            Autoencoder(2, encoder=normed(), random_state=0, **settings).fit(table)
+
+
 # -- fit ------------------------------------------------------------------------------------------------------------
 
 

@@ -355,13 +355,15 @@ def _scale(X):
     return 255 if any((X[i : i + step] > 1).any() for i in range(0, len(X), step)) else 1
 
 
-def batches(X, batch_size, *, generator=None, scale=None, dtype=np.float32, target=None):
+def batches(X, batch_size, *, generator=None, scale=None, dtype=np.float32, target=None, least=1):
     """X in `Batches` of rows, (batch, features), each a fresh C-contiguous array of `dtype` = X[rows] / scale.
 
     X             (rows, ...), any real dtype, possibly memory-mapped: only the rows of one batch are read at a time
     generator     a numpy.random.Generator that draws one permutation of the rows; None keeps their order
     scale         divisor; None is 255 for uint8 and 1 for everything else
     target        (rows, ...): yields pairs (X[rows] / scale, target[rows] / scale), with the same rule for None
+
+    least         rows that a batch needs: what is left over and less joins the batch before it, if there is one
 
     The last batch holds what is left over. Within a batch the rows ascend: a batch is a set, the disk likes it, and
     the bits are the same for an array in memory and on the disk.
@@ -388,38 +390,44 @@ def batches(X, batch_size, *, generator=None, scale=None, dtype=np.float32, targ
             )
 
     sources = [(X, *settings)] if target is None else [(X, *settings), (target, *target_settings)]
-    return Batches(sources, batch_size, generator)
+    return Batches(sources, batch_size, generator, least)
 
 
 class Batches:
     """What `batches` returns, to be iterated over: arrays, or pairs of them. An order is drawn for each time."""
 
-    def __init__(self, sources, batch_size, generator):
+    def __init__(self, sources, batch_size, generator, least=1):
         self.sources, self.batch_size, self.generator = sources, batch_size, generator  # (array, divisor, dtype) each
+        n = len(sources[0][0])
+        self.whole = n - n % batch_size  # rows before the last batch, if that is of another size
+        if 0 < n - self.whole < least:
+            self.whole = max(0, self.whole - batch_size)
 
     def __len__(self):
-        return -(-len(self.sources[0][0]) // self.batch_size)
+        return self.whole // self.batch_size + (self.whole < len(self.sources[0][0]))
 
     def __iter__(self):
         return map(self.take, self.rows())
 
     def order(self):
         """Every row's number, batch after batch, ascending within each; as they stand, if nothing shuffles them."""
-        n, size = len(self.sources[0][0]), self.batch_size
+        n = len(self.sources[0][0])
         if self.generator is None:
             return np.arange(n)
         order = self.generator.permutation(n)
-        whole = n - n % size
-        order[:whole].reshape(-1, size).sort(axis=1)
-        order[whole:].sort()
+        order[: self.whole].reshape(-1, self.batch_size).sort(axis=1)
+        order[self.whole :].sort()
         return order
+
+    def after(self, start):
+        """Where the batch that begins at start ends, in `order`."""
+        return start + self.batch_size if start < self.whole else len(self.sources[0][0])
 
     def rows(self):
         """Yield the rows of each batch: a slice, or numbers in ascending order."""
-        n, size = len(self.sources[0][0]), self.batch_size
         order = None if self.generator is None else self.order()
-        for start in range(0, n, size):
-            rows = slice(start, min(start + size, n))
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            rows = slice(start, self.after(start))
             yield rows if order is None else order[rows]
 
     def take(self, rows):

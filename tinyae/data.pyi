@@ -93,6 +93,7 @@ def batches(
     scale: float | None = None,
     dtype: _Float = ...,
     target: None = None,
+    least: int = 1,
 ) -> Batches[Array]: ...
 @overload
 def batches(
@@ -103,6 +104,7 @@ def batches(
     scale: float | None = None,
     dtype: _Float = ...,
     target: npt.ArrayLike,
+    least: int = 1,
 ) -> Batches[tuple[Array, Array]]: ...
 
 _Batch = TypeVar("_Batch")
@@ -111,16 +113,19 @@ class Batches(Generic[_Batch]):
     sources: list[tuple[Array, float, np.dtype[Any]]]
     batch_size: int
     generator: np.random.Generator | None
+    whole: int
 
     def __init__(
         self,
         sources: list[tuple[Array, float, np.dtype[Any]]],
         batch_size: int,
         generator: np.random.Generator | None,
+        least: int = 1,
     ) -> None: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[_Batch]: ...
     def order(self) -> Array: ...
+    def after(self, start: int) -> int: ...
     def rows(self) -> Iterator[slice | Array]: ...
     def take(self, rows: slice | Array) -> _Batch: ...
 

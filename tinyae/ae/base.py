@@ -34,6 +34,7 @@ from ..errors import DivergedError, SettingError, ShapeError
 from ..estimator import Estimator
 from ..formats import CHUNK
 from ..nn.module import _evaluating
+from ..nn.norm import _least_rows
 from ..ops.random import Generator
 from ..optim.rules import OPTIMIZERS
 from ..tensor import Tensor
@@ -108,7 +109,8 @@ class Autoencoder(Latent, Estimator):
     max_iter : int
         Epochs; L-BFGS's iterations.
     batch_size : int
-        Rows per step; the last batch is smaller.
+        Rows per step; the last batch is smaller. A single last row joins the batch before it where your nets hold a
+        batch norm, for which one row has no variance.
     early_stopping : bool
         Hold out ``validation_fraction`` of the rows (unless validation_data is given), stop after ``n_iter_no_change``
         epochs without a better validation loss, and restore the best state.
@@ -294,17 +296,21 @@ class Autoencoder(Latent, Estimator):
                 self.noise_.counter = noise
             return {name: ops.mean(term) for name, term in self.loss_terms(x, t).items()} | self._decay_term()
 
+        def epoch_batches():
+            return batches(X, batch_size, generator=self._batch_rng, dtype=self.dtype, target=target,
+                           least=_least_rows(self.net_))  # fmt: skip
+
         try:
             history, best = train(
                 objective,
                 optimizer,
-                lambda: batches(X, batch_size, generator=self._batch_rng, dtype=self.dtype, target=target),
+                epoch_batches,
                 module=self.net_,
                 epochs=epochs,
                 validate=validate,
                 patience=self.n_iter_no_change if self.early_stopping else None,
                 callbacks=[lambda row, f=f: f(self, row) for f in callbacks],
-                progress=Progress(epochs, -(-len(X) // batch_size)) if self.verbose else None,
+                progress=Progress(epochs, len(epoch_batches())) if self.verbose else None,
                 compile=self.compile,
             )
         except (KeyboardInterrupt, DivergedError) as interruption:

@@ -17,6 +17,7 @@ from ..engine import no_grad
 from ..errors import DataError, DivergedError, SettingError, ShapeError
 from ..estimator import Estimator
 from ..nn.module import _evaluating
+from ..nn.norm import _least_rows
 from ..ops.random import Generator
 from ..optim.rules import OPTIMIZERS
 from ..tensor import Tensor
@@ -134,7 +135,8 @@ class Classifier(Estimator):
             X, through = self._apply(X, type(self)._codes), lambda model, codes: model.net_.decoder(codes)
             kept = kept and (self._apply(kept[0], type(self)._codes), kept[1])
         validate = None if kept is None else lambda: self._validation(through, *kept)
-        parameters = list((self.net_.decoder if self.freeze else self.net_).parameters())
+        learning = self.net_.decoder if self.freeze else self.net_
+        parameters = list(learning.parameters())
         optimizer = self.optimizer(parameters) if callable(self.optimizer) else optim.optimizer(
             self.optimizer, parameters, lr=self.lr)  # fmt: skip
         size = len(X) if hasattr(optimizer, "iterations") else int(self.batch_size)
@@ -146,13 +148,15 @@ class Classifier(Estimator):
                 terms["decay"] = self.decay * sum(ops.sum(ops.square(w)) for w in weights)
             return terms
 
+        def epoch_batches():
+            return batches(X, size, generator=self._batch_rng, dtype=self.dtype, target=target,
+                           least=_least_rows(learning))  # fmt: skip
+
         target = np.eye(len(self.classes_), dtype=self.dtype)[numbers]
-        progress = Progress(int(self.max_iter), -(-len(X) // size)) if self.verbose else None
+        progress = Progress(int(self.max_iter), len(epoch_batches())) if self.verbose else None
         try:
             history, best = train(
-                objective, optimizer,
-                lambda: batches(X, size, generator=self._batch_rng, dtype=self.dtype, target=target),
-                module=self.net_.decoder if self.freeze else self.net_, epochs=int(self.max_iter), validate=validate,
+                objective, optimizer, epoch_batches, module=learning, epochs=int(self.max_iter), validate=validate,
                 patience=self.n_iter_no_change if self.early_stopping else None,
                 callbacks=[lambda row, f=f: f(self, row) for f in callbacks], progress=progress, compile=self.compile,
             )  # fmt: skip

@@ -9,6 +9,7 @@ from .. import nn, ops
 from ..data import batches
 from ..engine import no_grad
 from ..errors import SettingError
+from ..nn.norm import _least_rows
 from ..ops.random import Generator
 from .base import _ROWS, Autoencoder, variant
 from .convolutional import ConvolutionalAutoencoder
@@ -277,7 +278,8 @@ class AnnealedVAE(BetaVAE):
 
     def prepare(self, X, target):
         """A step is one part of so many of an epoch."""
-        self.net_.tick.data = np.asarray(1.0 / -(-len(X) // int(self.batch_size)))
+        steps = len(batches(X, int(self.batch_size), least=_least_rows(self.net_)))
+        self.net_.tick.data = np.asarray(1.0 / steps)
         return super().prepare(X, target)
 
     def penalise(self, h, z):

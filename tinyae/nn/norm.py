@@ -30,6 +30,11 @@ def _per_channel(values, ndim):
     return ops.reshape(values, shape=(1, -1, *(1,) * (ndim - 2)))
 
 
+def _least_rows(module):
+    """How many rows a batch must have to train module: one, or two for a variance where there is a batch norm."""
+    return 2 if any(isinstance(part, _BatchNorm) for part in module.modules()) else 1
+
+
 class _BatchNorm(Module):
     """What `BatchNorm1d` and `BatchNorm2d` share; they differ in the shapes that they take."""
 

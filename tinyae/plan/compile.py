@@ -212,9 +212,9 @@ class Compiled:
         batches: as `tinyae.data.batches` returns them. Yields, slice after slice, a list of (how many rows, what the
         step returned) per batch; of a slice in C the values are Python floats.
         """
-        order, size = batches.order(), batches.batch_size
+        order, size, whole = batches.order(), batches.batch_size, batches.whole
         kind = (mode.recording, *(((size, int(np.prod(X.shape[1:]))), dtype) for X, _, dtype in batches.sources))
-        start, whole, count = 0, len(order) - len(order) % size, 1
+        start, count = 0, 1
         while start < len(order):
             plan = self._find(kind) if start < whole else None
             if plan is not None and plan.agreed and plan.left > 1 and plan.machine.takes(batches.sources):
@@ -226,10 +226,10 @@ class Compiled:
                 start += count * size
                 count = max(1, int(count * min(seconds / max(time.perf_counter() - begin, 1e-9), 64)))
             else:
-                rows = order[start : start + size] if batches.generator else slice(start, min(start + size, len(order)))
-                arrays = batches.take(rows)
-                yield [(min(size, len(order) - start), self(*(arrays if isinstance(arrays, tuple) else (arrays,))))]
-                start += size
+                end = batches.after(start)
+                arrays = batches.take(order[start:end] if batches.generator else slice(start, end))
+                yield [(end - start, self(*(arrays if isinstance(arrays, tuple) else (arrays,))))]
+                start = end
 
     def explain(self):
         """Print every plan: the program before and after each pass, its instructions, and its memory."""
