@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .. import nn, ops
-from ..errors import SettingError
+from ..errors import DivergedError, SettingError
 from .base import variant
 from .convolutional import ImageRows
 from .variational import VAE, gentle
@@ -14,6 +14,7 @@ __all__ = ["StructuredVAE"]
 
 _FAR = 10.0  # standard deviations of the prior; codes farther away, of data that nobody scaled, would overflow exp
 _LARGE = 40.0  # log(sigma) beyond which it grows no faster than its logarithm: any data's lies below
+_OVERFLOWS = 88.0  # exp of it in float32
 
 
 @variant("structured-vae", family="variational", aliases=("structured-covariance",),
@@ -141,7 +142,13 @@ class StructuredVAE(ImageRows, VAE):
         })._fit(X, target, None, ())  # fmt: skip
         self.pretraining_ = part.history_
         self.net_.encoder, self.net_.decoder = part.net_.encoder, part.net_.decoder
-        self._start(self.net_, math.exp(part._log_sigma().item()))
+        log_sigma = part._log_sigma().item()
+        if not log_sigma < _OVERFLOWS:
+            raise DivergedError(
+                f"{type(self).__name__}: while pretraining, log sigma became {log_sigma:g}. Lower lr, or scale the data "
+                "to about [0, 1] or unit variance."
+            )
+        self._start(self.net_, math.exp(log_sigma))
         if self.freeze:
             self.net_.encoder.requires_grad_(False)
             self.net_.decoder.requires_grad_(False)
