@@ -1,6 +1,7 @@
 """The scikit-learn contract and the manners of fit: settings, inputs, targets, stopping, callbacks, interruptions."""
 
 import inspect
+import pickle
 import subprocess
 import sys
 import tracemalloc
@@ -12,7 +13,7 @@ import tinyae
 from tinyae import VAE, ZOO, Autoencoder, BetaVAE, DenoisingAutoencoder, data, nn, optim
 from tinyae.ae import base
 from tinyae.errors import DataError, DivergedError, DtypeError, NotFittedError, SettingError, ShapeError
-from tinyae.estimator import Estimator
+from tinyae.estimator import Estimator, also_sklearns
 
 X = np.random.default_rng(0).random((60, 6)).astype(np.float32)
 
@@ -305,6 +306,16 @@ def test_not_fitted(tmp_path):
         with pytest.raises(NotFittedError, match=r"^VAE\.\w+: this model is not fitted\. Call fit\(X\) first\.$"):
             call()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [NotFittedError])
+def test_what_is_scikit_learns_too_travels_between_processes(kind):
+    pytest.importorskip("sklearn.exceptions")
+    problem = pickle.loads(pickle.dumps(also_sklearns(kind)("why")))
+    assert type(problem) is also_sklearns(kind) and problem.args == ("why",)
+    code = f"import pickle, sys; print(type(pickle.loads({pickle.dumps(problem)!r})), 'sklearn' in sys.modules)"
+    alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert alone == f"<class 'tinyae.errors.{kind.__name__}'> False\n"
 
 
 def test_data_that_the_loss_cannot_express():

@@ -10,6 +10,7 @@ and does nothing else. So ``get_params``, ``clone``, grid search, the command li
 Ring 5. Must not know what a model computes. Everything learned ends in ``_``.
 """
 
+import functools
 import numbers
 import sys
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ import numpy as np
 from .errors import DataError, DivergedError, DtypeError, NotFittedError, SettingError, ShapeError
 from .formats import bad_values
 
-__all__ = ["Estimator"]
+__all__ = ["Estimator", "also_sklearns"]
 
 _POSITIONAL = 1  # how many settings may be given without their name, as in PCA(2)
 
@@ -73,7 +74,8 @@ class Estimator:
 
     def _check_fitted(self, action):
         if not hasattr(self, "net_"):
-            raise _not_fitted()(f"{type(self).__name__}.{action}: this model is not fitted. Call fit(X) first.")
+            error = also_sklearns(NotFittedError)
+            raise error(f"{type(self).__name__}.{action}: this model is not fitted. Call fit(X) first.")
 
     @contextmanager
     def _unless_refused(self):
@@ -195,13 +197,21 @@ class _Constructor:
         ])  # fmt: skip
 
 
-def _not_fitted():
-    """NotFittedError; where scikit-learn is loaded, one that is also scikit-learn's."""
-    if "sklearn" not in sys.modules:
-        return NotFittedError
+def also_sklearns(cls):
+    """cls, one of our exceptions; where scikit-learn is loaded, a class that is also scikit-learn's of that name."""
+    return _joined(cls) if "sklearn" in sys.modules else cls
+
+
+@functools.cache
+def _joined(cls):
     from sklearn import exceptions
 
-    return type("NotFittedError", (NotFittedError, exceptions.NotFittedError), {})
+    both = (cls, getattr(exceptions, cls.__name__))
+    return type(cls.__name__, both, {"__reduce__": lambda self: (_revive, (cls, self.args))})  # made here: has no home
+
+
+def _revive(cls, args):
+    return also_sklearns(cls)(*args)
 
 
 def _same(a, b):

@@ -1,10 +1,12 @@
 # The annotated attributes of an Estimator are its constructor's arguments: what `dataclass_transform` says. Of them
 # the first may be given without its name (`_first`), and what fitting leaves behind is none of them (`_fitted`).
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from typing_extensions import Self, dataclass_transform
 
-__all__ = ["Estimator"]
+__all__ = ["Estimator", "also_sklearns"]
+
+_E = TypeVar("_E", bound=BaseException)
 
 def _first(*, default: Any, kw_only: Literal[False]) -> Any: ...
 def _fitted(*, init: Literal[False]) -> Any: ...
@@ -17,3 +19,5 @@ class Estimator:
     def get_params(self, deep: bool = True) -> dict[str, Any]: ...
     def set_params(self, **params: Any) -> Self: ...
     def __sklearn_tags__(self) -> Any: ...
+
+def also_sklearns(cls: type[_E]) -> type[_E]: ...
