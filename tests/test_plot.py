@@ -292,7 +292,7 @@ def test_matrices():
 
 
 def test_filters(X):
-    dense = tinyae.Autoencoder(n_components=5, max_iter=1, random_state=0).fit(X)
+    dense = tinyae.Autoencoder(n_components=5, hidden=(), max_iter=1, random_state=0).fit(X)
     weights = dense.net_.encoder[0].weight.data.T.reshape(5, *IMAGES)
     largest = weights[np.argmax(np.linalg.norm(weights, axis=(1, 2)))]
     tiled = plot.filters(dense, IMAGES).axes[0].images[0].get_array()

@@ -28,7 +28,7 @@ def random_model(shape, neighbourhood):
     rng = np.random.default_rng(0)
     n = int(np.prod(shape))
     model = tinyae.StructuredVAE(
-        2, image_shape=shape, neighbourhood=neighbourhood, sigma_min=0.05, dtype="float64", random_state=0
+        2, image_shape=shape, neighbourhood=neighbourhood, sigma_min=0.05, dtype="float64", random_state=0, hidden=()
     ).build(n)
     for p in model.net_.parameters():
         p.data = p.data + 0.3 * rng.standard_normal(p.shape)
@@ -89,7 +89,7 @@ def test_it_finds_the_covariance():
     for i in reversed(range(9)):
         X[:, i] = 0.8 * X[:, i + 1] + sigma[i] * rng.standard_normal(2000)
     X = X[:, :9] + 1.0
-    settings = {"loss": "gaussian", "lr": 0.02, "random_state": 0, "dtype": "float64"}
+    settings = {"loss": "gaussian", "lr": 0.02, "random_state": 0, "dtype": "float64", "hidden": ()}
     settings |= {"sigma": 3.0, "pretrain_iter": 10, "max_iter": 20, "image_shape": (1, 9)}  # a code that says nothing
     found = [tinyae.StructuredVAE(1, neighbourhood=r, **settings).fit(X) for r in (0, 1)]
     joined = np.linalg.inv(np.eye(9) - 0.8 * np.eye(9, k=1)) * sigma
@@ -103,7 +103,7 @@ def test_it_finds_the_covariance():
 
 def test_it_starts_as_the_gaussian_vae():
     X = digits()[0]
-    model = tinyae.StructuredVAE(3, sigma=0.2, dtype="float64", random_state=0).build(64)
+    model = tinyae.StructuredVAE(3, sigma=0.2, max_iter=20, dtype="float64", random_state=0).build(64)
     model.prepare(X, None)
     away = X - model.reconstruct(X)
     exact = -0.5 * np.sum((away / 0.2) ** 2 + np.log(2 * np.pi * 0.2**2), axis=1)
@@ -111,7 +111,7 @@ def test_it_starts_as_the_gaussian_vae():
     plain = tinyae.VAE(3, loss="gaussian", sigma=0.2, dtype="float64", random_state=0).build(64)
     plain.net_.encoder, plain.net_.decoder = model.net_.encoder, model.net_.decoder
     np.testing.assert_allclose(plain.log_density(X), exact, rtol=1e-12)
-    learned = tinyae.StructuredVAE(3, dtype="float64", random_state=0).build(64)
+    learned = tinyae.StructuredVAE(3, hidden=(), max_iter=20, dtype="float64", random_state=0).build(64)
     learned.prepare(X, None)
     diagonal = 1 / np.diagonal(learned.precision_factor(learned.transform(X[:2])), axis1=1, axis2=2)
     np.testing.assert_allclose(diagonal, diagonal[0, 0])
@@ -142,7 +142,7 @@ def test_the_mean_is_trained_as_long_as_the_covariance():
 
 def test_structured_beats_diagonal_beats_fixed():
     train, held = digits()
-    settings = {"n_components": 8, "loss": "gaussian", "lr": 5e-3, "random_state": 0}
+    settings = {"n_components": 8, "hidden": (), "loss": "gaussian", "lr": 5e-3, "random_state": 0}
     models = [tinyae.VAE(max_iter=40, **settings)]
     models += [tinyae.StructuredVAE(neighbourhood=r, pretrain_iter=20, max_iter=20, **settings) for r in (0, 1)]
     scores = [model.fit(train).score(held) / 64 for model in models]

@@ -165,7 +165,8 @@ def test_a_linear_net_by_lbfgs_is_pca():
     reconstructed = model.reconstruct(X)
     found = np.linalg.svd(reconstructed - reconstructed.mean(axis=0), full_matrices=False)[2][:8]
     np.testing.assert_allclose(np.abs(np.sum(found * pca, axis=1)), 1, atol=1e-3)
-    curved = tinyae.Autoencoder(8, max_iter=300, activation="sigmoid", output_activation="linear", **settings).fit(X)
+    settings |= {"hidden": (), "max_iter": 300}
+    curved = tinyae.Autoencoder(8, activation="sigmoid", output_activation="linear", **settings).fit(X)
     assert least < -curved.score(X) < 1.001 * least
 
 
@@ -683,7 +684,7 @@ def test_free_bits():
     """max(free_bits, KL) of every component; none is the VAE; components that beta puts to sleep stay awake."""
     train, held = digits()
     X = held[:50].astype(np.float64)
-    model = tinyae.FreeBitsVAE(4, free_bits=0.3, dtype="float64", random_state=0).build(64)
+    model = tinyae.FreeBitsVAE(4, hidden=(), free_bits=0.3, dtype="float64", random_state=0).build(64)
     mu, s = model.posterior(X)
     kl = 0.5 * (mu**2 + s**2 - 2 * np.log(s) - 1)
     assert 0.1 < np.mean(kl < 0.3) < 0.9
@@ -691,7 +692,7 @@ def test_free_bits():
     none, plain = (cls(3, **s, max_iter=2, random_state=0).fit(train) for cls, s in (
         (tinyae.FreeBitsVAE, {"free_bits": 0}), (tinyae.VAE, {})))  # fmt: skip
     np.testing.assert_allclose(none.history_["loss"], plain.history_["loss"], rtol=1e-6)
-    settings = {"n_components": 12, "max_iter": 30, "lr": 5e-3, "random_state": 0}
+    settings = {"n_components": 12, "hidden": (), "max_iter": 30, "lr": 5e-3, "random_state": 0}
     awake = [cls(**settings).fit(train).active_units(held).sum() for cls in (tinyae.BetaVAE, tinyae.FreeBitsVAE)]
     assert awake[1] == 12 > awake[0]
 
@@ -719,7 +720,9 @@ def test_the_log_likelihood_is_known_of_a_linear_decoder():
     """x = z W + b + noise is normal, of covariance W.T W + sigma**2: importance sampling finds its density."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((1100, 2)) @ rng.standard_normal((2, 5)) + 0.5 * rng.standard_normal((1100, 5)) + 3.0
-    model = tinyae.VAE(2, loss="gaussian", sigma=0.5, dtype="float64", lr=0.02, max_iter=40, random_state=0).fit(X)
+    model = tinyae.VAE(
+        2, hidden=(), loss="gaussian", sigma=0.5, dtype="float64", lr=0.02, max_iter=40, random_state=0
+    ).fit(X)
     w, b = model.net_.decoder[0].weight.data, model.net_.decoder[0].bias.data
     covariance = w.T @ w + 0.25 * np.eye(5)
     away = X - b

@@ -27,14 +27,15 @@ from .errors import DataError, DivergedError, MissingExtraError, SettingError, T
 __all__ = ["main"]
 
 _RENAMED = {"n_components": "code", "max_iter": "epochs", "batch_size": "batch", "random_state": "seed"}
-_STEPS = 4600  # that small data are trained for at least: the digits for 200 epochs, where 20 would leave a blur
 _NOT_ON_THE_LINE = ("encoder", "decoder", "verbose", "validation_fraction")  # something is always held out here
 _HELP = {
-    "n_components": "length of the code", "hidden": "widths of the hidden layers, as 128,64; \"\" for none",
+    "n_components": "length of the code (default: 16, or half a row's length if that is less)",
+    "hidden": "widths of the hidden layers, as 128,64; \"\" for none (default: one, by the data's width)",
     "activation": "of the hidden layers", "code_activation": "of the code (default: as --activation)",
     "output_activation": "of the output; auto is sigmoid for data in [0, 1], else linear",
     "optimizer": "adam, adamw, sgd, momentum, nesterov, rmsprop, adagrad, adadelta or lbfgs",
-    "lr": "step size (default: the optimizer's own)", "max_iter": "passes over the data",
+    "lr": "step size (default: the optimizer's own)",
+    "max_iter": "passes over the data (default: 20, or as many as make 4,600 steps if that is more)",
     "batch_size": "rows per step", "early_stopping": "stop when the validation loss falls no more, and keep the best",
     "n_iter_no_change": "epochs without a better validation loss after which --early-stopping stops",
     "random_state": "of weights, batches and noise", "dtype": "float32 or float64",
@@ -206,9 +207,7 @@ def _add_settings(parser, name, cls):
             text = " or ".join(cls.losses)
         if setting == "random_state":
             value = 0
-        if setting == "max_iter":  # this and the next are for `_fill_in`, which knows the data
-            value, none = None, f"{value}, or as many as make {_STEPS:,} steps if that is more"
-        if setting == "channels":
+        if setting == "channels":  # for `_fill_in`, which knows the data
             value = None
         shown = ",".join(map(str, value)) if isinstance(value, tuple) else "no" if value is False else value
         if value is None and none:
@@ -260,14 +259,14 @@ def _train(arguments):
                      header=arguments.header).split()  # fmt: skip
     X, X_test = (_as_fit_wants(part, data.scale) for part in (data.X, data.X_test))
     nothing_held_out = data.X_test is data.X
-    model = cls(**_fill_in(settings, cls, len(X), data.image_shape), verbose=True)
+    model = cls(**_fill_in(settings, cls, data.image_shape), verbose=True)
     backend = kernels.info()
     held = "nothing held out" if nothing_held_out else f"{len(X_test):,} held out"
-    print(f"{arguments.variant} on {data.name}: {len(X):,} rows of {X.shape[1]} features, {held}; code "
-          f"{model.n_components}; {backend['isa'] or 'NumPy'}", flush=True)  # fmt: skip
     interrupted = False
     started = time.perf_counter()
     try:
+        print(f"{arguments.variant} on {data.name}: {len(X):,} rows of {X.shape[1]} features, {held}; code "
+              f"{model.build(X.shape[1]).n_components_}; {backend['isa'] or 'NumPy'}", flush=True)  # fmt: skip
         model.fit(X, validation_data=X_test)
     except KeyboardInterrupt:
         if not getattr(model, "n_iter_", 0):
@@ -286,9 +285,10 @@ def _train(arguments):
         raise DivergedError(f"train: the validation loss became {val_loss}. Lower --lr, or scale the data.")
     summary = {
         "variant": arguments.variant, "settings": _plain(model.get_params()), "seed": model.random_state,
+        "resolved": {name: getattr(model, f"{name}_") for name in ("n_components", "hidden", "max_iter")},
         "data": {"name": data.name, "source": data.source, "rows": len(X), "features": X.shape[1],
                  "held_out": 0 if nothing_held_out else len(X_test), "scale": data.scale},
-        "loss_definition": cls.losses[model.loss], "val_loss": val_loss,
+        "loss_definition": cls.losses[model.loss], "val_loss": val_loss, "baseline": model.baseline_,
         "loss": loss, "seconds": seconds, "epochs": model.n_iter_, "epoch_kept": kept,
         "best_epoch": model.best_epoch_, "interrupted": interrupted, "parameters": _count(model),
         "versions": _versions(), "backend": backend["backend"], "isa": backend["isa"],
@@ -312,12 +312,9 @@ def _train(arguments):
     return 130 if interrupted else 0
 
 
-def _fill_in(settings, cls, rows, image_shape):
+def _fill_in(settings, cls, image_shape):
     """The settings, with those that were left to the data."""
     filled = dict(settings)
-    if settings["max_iter"] is None:
-        steps = -(-rows // max(1, settings["batch_size"]))
-        filled["max_iter"] = max(cls.settings()["max_iter"], -(-_STEPS // steps))
     if settings.get("channels", 0) is None:
         filled["channels"] = cls.settings()["channels"] if image_shape is None else image_shape[-1]
     if settings.get("image_shape", 0) is None:
@@ -393,7 +390,7 @@ def _pictures(model, data):
     yield "reconstructions.png", lambda: plot.reconstructions(model, shown, data.image_shape, noisy)
     if hasattr(model, "sample") and data.image_shape is not None:
         yield "samples.png", lambda: plot.samples(model, data.image_shape)
-    if model.n_components == 2:
+    if model.n_components_ == 2:
         rows = slice(0, 10_000)
         labels = None if data.y_test is None else data.y_test[rows]
         yield "latent.png", lambda: plot.latent(model, as_float(data.X_test[rows], data.scale, model.dtype), labels)

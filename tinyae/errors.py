@@ -20,12 +20,15 @@ caller would have caught, so ``except ValueError`` keeps working in code that ha
     |-- MissingExtraError   (ImportError)             an optional library is not installed
     `-- BackendError        (RuntimeError)            the compiled kernels that were demanded are not there
 
+and the one warning of its own kind: ConvergenceWarning (UserWarning), of a training that was not enough.
+
 Ring 0. Imports nothing. Read ``engine.py`` next.
 """
 
 __all__ = [
     "AxisError",
     "BackendError",
+    "ConvergenceWarning",
     "DataError",
     "DataNotFoundError",
     "DivergedError",
@@ -121,3 +124,7 @@ class MissingExtraError(TinyaeError, ImportError):
 
 class BackendError(TinyaeError, RuntimeError):
     """``TINYAE_BACKEND`` or ``TINYAE_ISA`` demands what this installation or this CPU does not have."""
+
+
+class ConvergenceWarning(UserWarning):
+    """A training ended while its loss still fell steeply, or with a model that is no better than the mean row."""

@@ -22,7 +22,7 @@ __all__ = ["load", "save", "writing"]
 _FORMAT = 1
 _DESCRIPTION = "model.json"
 _FITTED = ("n_features_in_", "output_activation_", "unit_interval_", "bits_", "n_iter_", "best_epoch_", "kept_epoch_",
-           "history_", "pretraining_")  # fmt: skip
+           "max_iter_", "baseline_", "history_", "pretraining_")  # fmt: skip
 _DESCRIPTION_LIMIT = 64 << 20  # bytes; a history of a million epochs fits
 
 
@@ -227,8 +227,9 @@ def _check_size(model, description, entries, size, path):
     """Refuse settings that ask for more weights than the file has bytes, before a net of that size is made."""
     if set(description["own"]) == {"encoder", "decoder"}:
         return  # the caller's nets are there already
-    wanted, widest = model.least_size(int(description["fitted"]["n_features_in_"]))
-    if max(wanted, widest) * 4 > size or len(model.hidden) + 2 > entries:
+    n_features = int(description["fitted"]["n_features_in_"])
+    wanted, widest = model.least_size(n_features)
+    if max(wanted, widest) * 4 > size or len(model._hidden(n_features)) + 2 > entries:
         raise ModelFileError(f"load: {path}: its layers would need more weights than the file has. It is damaged.")
 
 

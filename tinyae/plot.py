@@ -153,8 +153,8 @@ def latent(model, X, y=None):
     """
     models = model if isinstance(model, dict) else {f"{type(model).__name__}: the code of {len(X):,} rows": model}
     for one in models.values():
-        if one.n_components != 2:
-            raise DataError(f"plot.latent: the code has {one.n_components} components. A map needs 2.")
+        if one.n_components_ != 2:
+            raise DataError(f"plot.latent: the code has {one.n_components_} components. A map needs 2.")
     figure = _figure(5.4 if len(models) == 1 else 3.6 * len(models) + 0.6, 4.6 if len(models) == 1 else 3.7)
     panels = figure.subplots(1, len(models), squeeze=False)[0]
     for axes, (title, one) in zip(panels, models.items()):

@@ -328,7 +328,7 @@ def _pca_subspace(data, seed, epochs=800):
 
 @_claim("sparsity", "A penalty on |z| turns most values of the code to exactly 0; the price is a larger error.")
 def _sparsity(data, seed, epochs=100):
-    settings = {"n_components": 64, "max_iter": epochs, "random_state": seed}
+    settings = {"n_components": 64, "hidden": (), "max_iter": epochs, "random_state": seed}
     models = {"with L1": SparseAutoencoder(penalty=1e-3, **settings), "without": Autoencoder(**settings)}
     told = []
     for label, model in models.items():
@@ -341,7 +341,7 @@ def _sparsity(data, seed, epochs=100):
 
 @_claim("filters", "Noise on the input takes the weight off pixels that say little: filters keep to where strokes are.")
 def _filters(data, seed, epochs=100):
-    settings = {"n_components": 64, "activation": "sigmoid", "max_iter": epochs, "random_state": seed}
+    settings = {"n_components": 64, "hidden": (), "activation": "sigmoid", "max_iter": epochs, "random_state": seed}
     models = {"without noise": Autoencoder(**settings), "with noise": DenoisingAutoencoder(noise=0.5, **settings)}
     still = np.argsort(data.X.var(axis=0), kind="stable")[: data.X.shape[1] // 4]
     told = []

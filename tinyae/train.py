@@ -221,12 +221,14 @@ def mean_terms(sums, samples):
 class Progress:
     """What training shows: a bar on a terminal (tqdm, if it is installed), else a plain line per epoch.
 
-    Long runs print at most about twenty plain lines. Nothing here changes what is computed.
+    Long runs print at most about twenty plain lines. Nothing here changes what is computed. baseline, the loss of the
+    mean row, is shown beside the others, if it is known.
     """
 
-    def __init__(self, epochs, batches_per_epoch, stream=None, bar=None):
+    def __init__(self, epochs, batches_per_epoch, stream=None, bar=None, baseline=None):
         self.stream = sys.stderr if stream is None else stream
         self.epochs, self.every = epochs, max(1, epochs // 20)
+        self.baseline = {} if baseline is None else {"mean_row": baseline}
         self.started = time.perf_counter()
         self.tqdm = None
         if self.stream.isatty() if bar is None else bar:
@@ -244,7 +246,8 @@ class Progress:
 
     def epoch(self, row):
         """One epoch is done; row is its line of the history."""
-        shown = {name: f"{row[name]:.4g}" for name in ("loss", "val_loss") if name in row}
+        losses = {name: row[name] for name in ("loss", "val_loss") if name in row} | self.baseline
+        shown = {name: f"{value:.4g}" for name, value in losses.items()}
         if self.tqdm is not None:
             self.tqdm.set_description(f"epoch {row['epoch']}/{self.epochs}", refresh=False)
             # Drawn with the next batch: drawing may cost more than an epoch.

@@ -51,9 +51,15 @@ class Progress:
     every: int
     started: float
     tqdm: Any
+    baseline: dict[str, float]
 
     def __init__(
-        self, epochs: int, batches_per_epoch: int, stream: TextIO | None = None, bar: bool | None = None
+        self,
+        epochs: int,
+        batches_per_epoch: int,
+        stream: TextIO | None = None,
+        bar: bool | None = None,
+        baseline: float | None = None,
     ) -> None: ...
     def batch(self, loss: float) -> None: ...
     def epoch(self, row: _Row) -> None: ...

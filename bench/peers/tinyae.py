@@ -130,7 +130,7 @@ def epoch_a(weights, X, batch):
 
 def fit(X, hidden, batch):
     """One epoch of the zoo's plain autoencoder."""
-    return tinyae.Autoencoder(n_components=hidden, max_iter=1, batch_size=batch, random_state=0).fit(X)
+    return tinyae.Autoencoder(n_components=hidden, hidden=(), max_iter=1, batch_size=batch, random_state=0).fit(X)
 
 
 # -- what they are made of ------------------------------------------------------------------------------------------

@@ -43,7 +43,9 @@ class Fit:
         changed = dict(self.quick) if run.quick else {}
         rows = changed.pop("rows", self.rows)
         own = dict(zip(("encoder", "decoder"), self.nets(run.seed))) if self.nets else {}
-        return ZOO[self.model](**{**self.settings, **own, **changed, "random_state": run.seed}).fit(run.data.X[:rows])
+        cls = ZOO[self.model]
+        none = {"hidden": ()} if cls.settings()["hidden"] is None else {}  # a recipe names the layers that it has
+        return cls(**{**none, **self.settings, **own, **changed, "random_state": run.seed}).fit(run.data.X[:rows])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,6 +39,7 @@ from ..ops.random import Generator
 from ..optim.rules import OPTIMIZERS
 from ..tensor import Tensor
 from ..train import Progress, mean_terms, train
+from . import defaults
 from .latent import Latent, numpy_generator
 
 __all__ = ["Autoencoder", "Net", "ZOO", "load", "variant"]
@@ -92,13 +93,14 @@ class Autoencoder(Latent, Estimator):
 
     Parameters
     ----------
-    n_components : int
-        The code's length.
-    hidden : sequence of int
-        Widths of the hidden layers from the input to the code; the decoder mirrors them.
+    n_components : int or None
+        The code's length. None: 16, or half a row's length if that is less; beside nets of your own always 16.
+    hidden : sequence of int or None
+        Widths of the hidden layers from the input to the code; the decoder mirrors them. (): none. None: one, twice as
+        wide as a row, but from 64 to 256.
     activation, code_activation, output_activation : str
-        Names as in ``tinyae.nn.activation``. The code's default (None) is ``activation``. The output's default "auto"
-        is sigmoid if the data lie in [0, 1], else linear.
+        Names as in ``tinyae.nn.activation``. The code's default (None) is ``activation``, but linear if hidden is
+        None. The output's default "auto" is sigmoid if the data lie in [0, 1], else linear.
     loss : str
         "mse", or "bce" for data in [0, 1].
     optimizer : str or callable
@@ -106,8 +108,9 @@ class Autoencoder(Latent, Estimator):
         whatever batch_size says; noise is then drawn once, before the training.
     lr : float or None
         Step size; None takes the optimizer's own default (Adam's is 1e-3).
-    max_iter : int
-        Epochs; L-BFGS's iterations.
+    max_iter : int or None
+        Epochs; L-BFGS's iterations. None: as many as make 4,600 steps of batch_size rows, and at least 20, unless
+        these were more than 100,000 steps.
     batch_size : int
         Rows per step; the last batch is smaller. A single last row joins the batch before it where your nets hold a
         batch norm, for which one row has no variance.
@@ -132,24 +135,30 @@ class Autoencoder(Latent, Estimator):
     Attributes
     ----------
     net_ : Module with ``encoder`` and ``decoder``
+    n_components_, hidden_, max_iter_ : what these settings came to
     history_ : dict of lists, one entry per epoch
     n_iter_, best_epoch_, kept_epoch_ : int
         Epochs trained; that of the lowest loss; that whose state the model holds: the last, unless stopped early.
+    baseline_ : float
+        The loss if every row were reconstructed as the mean row: what a model must be better than.
     n_features_in_ : int
+
+    ``fit`` warns (ConvergenceWarning) of a loss that still falls steeply at the end, and of a model that is no better
+    than the mean row; (RuntimeWarning) of a penalty too small to do anything.
 
     Shape: X (rows, features) -> codes (rows, n_components). uint8 data are divided by 255 on the fly, unless fit saw
     nothing but 0 and 1.
     """
 
-    n_components: int = 16
-    hidden: tuple = ()
+    n_components: int = None
+    hidden: tuple = None
     activation: str = "relu"
     code_activation: str = None
     output_activation: str = "auto"
     loss: str = "mse"
     optimizer: str = "adam"
     lr: float = None
-    max_iter: int = 20
+    max_iter: int = None
     batch_size: int = 64
     early_stopping: bool = False
     validation_fraction: float = 0.1
@@ -162,6 +171,8 @@ class Autoencoder(Latent, Estimator):
     decay: float = 0.0
     encoder: object = None
     decoder: object = None
+
+    penalties = {"decay": "decay"}  # terms of the loss, and the settings that weigh them
 
     losses = {
         "mse": "mean over rows and features of (x_hat - x)**2",
@@ -219,7 +230,7 @@ class Autoencoder(Latent, Estimator):
         if not isinstance(n_features, (int, np.integer)) or n_features < 1:
             raise SettingError(f"{type(self).__name__}.build: n_features={n_features!r}. Give a positive whole number.")
         self.n_features_in_ = int(n_features)
-        self.n_components_ = self._code_length()
+        self.hidden_, self.n_components_ = self._hidden(), self._code_length()
         self.unit_interval_, self.bits_ = True, False
         self.fitted_settings_ = self.get_params()
         self._init_rng, self._batch_rng, noise = numpy_generator(self.random_state).spawn(3)
@@ -274,7 +285,9 @@ class Autoencoder(Latent, Estimator):
         with self._unless_refused():
             X = self._check_table(X, "fit")
             self._doubt_bytes(X)
-            return self._fit(X, target, validation_data, [callbacks] if callable(callbacks) else callbacks or ())
+            self._fit(X, target, validation_data, [callbacks] if callable(callbacks) else callbacks or ())
+        self._say_doubts()
+        return self
 
     def _fit(self, X, target, validation_data, callbacks):
         self.build(X.shape[1])
@@ -286,10 +299,12 @@ class Autoencoder(Latent, Estimator):
         self.output_activation_ = self._resolve_output(bounded)
         X, target, validation = self._split(X, target, validation_data)
         validate = None if validation is None else lambda: self._mean_terms(*validation)
+        self.baseline_ = self._mean_row_loss(X if target is None else target)
         X, target = self.prepare(X, target)
         optimizer = self.make_optimizer(list(self.net_.parameters()))
         whole = hasattr(optimizer, "iterations")
-        epochs, batch_size, noise = int(self.max_iter), len(X) if whole else int(self.batch_size), self.noise_.counter
+        self.max_iter_ = defaults.epochs(self.max_iter, len(X), int(self.batch_size))
+        batch_size, noise = len(X) if whole else int(self.batch_size), self.noise_.counter
 
         def objective(x, t):
             if whole:  # one function of the parameters, or there is nothing to search along
@@ -306,11 +321,11 @@ class Autoencoder(Latent, Estimator):
                 optimizer,
                 epoch_batches,
                 module=self.net_,
-                epochs=epochs,
+                epochs=self.max_iter_,
                 validate=validate,
                 patience=self.n_iter_no_change if self.early_stopping else None,
                 callbacks=[lambda row, f=f: f(self, row) for f in callbacks],
-                progress=Progress(epochs, len(epoch_batches())) if self.verbose else None,
+                progress=self._progress(epoch_batches),
                 compile=self.compile,
             )
         except (KeyboardInterrupt, DivergedError) as interruption:
@@ -320,6 +335,32 @@ class Autoencoder(Latent, Estimator):
         self.kept_epoch_ = best.epoch if self.early_stopping else len(history)
         self._remember(history, best)
         return self
+
+    def _progress(self, epoch_batches):
+        return Progress(self.max_iter_, len(epoch_batches()), baseline=self.baseline_) if self.verbose else None
+
+    def _mean_row_loss(self, X):
+        """The loss if every row of X were reconstructed as their mean: what ``baseline_`` is."""
+        model = copy.copy(self)
+        model.output_activation_ = "linear"  # the mean row is the output itself
+        return defaults.mean_row_loss(X, self.dtype, model.compare, self._is_value)
+
+    def _is_value(self, x):
+        """Which values of rows are compared at all. Shape: (batch, features) -> same, or ()."""
+        return True
+
+    def _mean_row_error(self):
+        """The part of ``baseline_`` that is error and no constant of a likelihood: other terms are small beside it."""
+        return abs(self.baseline_)
+
+    def _doubts(self):
+        """What there is to say of a training that has ended: pairs (category, sentence)."""
+        return defaults.doubts(self, self._mean_row_error())
+
+    def _say_doubts(self):
+        if self.history_:
+            for category, text in self._doubts():
+                warnings.warn(f"{type(self).__name__}.fit: {text}", category, stacklevel=3)
 
     def _remember(self, history, best):
         self.history_ = {name: [row[name] for row in history] for name in (history[0] if history else ())}
@@ -398,21 +439,31 @@ class Autoencoder(Latent, Estimator):
     def _output(self, a):
         return a if self.output_activation_ == "linear" else nn.activation(self.output_activation_)(a)
 
-    def _hidden(self):
-        return tuple(map(int, self.hidden))  # NumPy's integers would overflow
+    def _hidden(self, n_features=None):
+        widths = self.hidden
+        if widths is None:
+            widths = defaults.hidden_widths(n_features or self.n_features_in_)
+        return tuple(map(int, widths))  # NumPy's integers would overflow
 
     def _code_activation(self):
-        return self.activation if self.code_activation is None else self.code_activation
+        if self.code_activation is not None:
+            return self.code_activation
+        # Of a few relus all may be dead, on rows far from 0; deep codes of the user's own are as they always were.
+        return "linear" if self.hidden is None else self.activation
 
-    def _code_length(self):
-        return int(self.n_components)
+    def _code_length(self, n_features=None):
+        if self.n_components is not None:
+            return int(self.n_components)
+        if self.encoder is not None or self.decoder is not None:
+            return defaults.CODE
+        return defaults.code_length(n_features or self.n_features_in_)
 
     def _encoder_width(self):
         return self.n_components_
 
     def least_size(self, n_features):
         """(the least number of weights, the widest layer) for rows of n_features: files that hold fewer are damaged."""
-        widths = [int(width) for width in (n_features, *self.hidden, self.n_components)]
+        widths = [int(width) for width in (n_features, *self._hidden(n_features), self._code_length(n_features))]
         return sum(a * b for a, b in zip(widths, widths[1:])), max(widths)
 
     def _dense(self, widths, last):
@@ -443,20 +494,27 @@ class Autoencoder(Latent, Estimator):
         if shape != (1, n_out):
             raise ShapeError(
                 f"{type(self).__name__}: your {which} maps a row of {n_in} to {shape[1:]}, expected ({n_out},). "
-                f"n_components is {self.n_components}, the data have {self.n_features_in_} features."
+                f"n_components is {self.n_components_}, the data have {self.n_features_in_} features."
             )
+
+    def _left_open(self, setting):
+        """Whether a setting is None where None is its default: then the data decide."""
+        return getattr(self, setting) is None is self.settings()[setting]
 
     def _counts(self):
         """The settings that count something, and their values."""
-        return {name: getattr(self, name) for name in ("n_components", "max_iter", "batch_size", "n_iter_no_change")}
+        counts = ("n_components", "max_iter", "batch_size", "n_iter_no_change")
+        return {name: getattr(self, name) for name in counts if not self._left_open(name)}
 
     def _check_settings(self):
         name = type(self).__name__
-        hidden = self.hidden if isinstance(self.hidden, (tuple, list)) else (self.hidden,)
-        for setting, value in [*self._counts().items(), *(("hidden", width) for width in hidden)]:
+        hidden = () if self._left_open("hidden") else self.hidden
+        single = not isinstance(hidden, (tuple, list))
+        widths = [hidden] if single else hidden
+        for setting, value in [*self._counts().items(), *(("hidden", width) for width in widths)]:
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise SettingError(f"{name}: {setting}={value!r}. Give whole numbers of at least 1.")
-        if hidden is not self.hidden:
+        if single:
             raise SettingError(f"{name}: hidden={self.hidden!r}. Give a sequence of widths, ({self.hidden!r},).")
         self._check_choice("loss", tuple(self.losses))
         if str(self.dtype) not in ("float32", "float64"):
@@ -482,8 +540,9 @@ class Autoencoder(Latent, Estimator):
         if not bounded and self.loss not in self._unbounded_losses():
             others = " or ".join(map(repr, self._unbounded_losses()))
             raise SettingError(
-                f"{type(self).__name__}: loss={self.loss!r} compares probabilities, and the data leave [0, 1]. "
-                f"Scale them (for instance with sklearn.preprocessing.MinMaxScaler), or use loss={others}."
+                f"{type(self).__name__}: loss={self.loss!r} compares probabilities, and the data leave [0, 1]. For "
+                f"what was measured use loss={others}, after sklearn.preprocessing.StandardScaler; divide by their largest "
+                "value (or MinMaxScaler) what are shares or shades, as of pixels."
             )
         if self.decoder is not None:
             return "linear"

@@ -47,17 +47,18 @@ class Autoencoder(Latent, Estimator):
     aliases: ClassVar[tuple[str, ...]]
     proof: ClassVar[str]
     losses: ClassVar[Mapping[str, str]]
+    penalties: ClassVar[Mapping[str, str]]
 
     # settings: what the constructor takes
-    n_components: int = _first(default=16, kw_only=False)
-    hidden: Sequence[int] = ()
+    n_components: int | None = _first(default=None, kw_only=False)
+    hidden: Sequence[int] | None = None
     activation: ActivationName = "relu"
     code_activation: ActivationName | None = None
     output_activation: ActivationName | Literal["auto"] = "auto"
     loss: str = "mse"
     optimizer: OptimizerName | Callable[[list[Parameter]], Optimizer] = "adam"
     lr: float | None = None
-    max_iter: int = 20
+    max_iter: int | None = None
     batch_size: int = 64
     early_stopping: bool = False
     validation_fraction: float = 0.1
@@ -77,6 +78,9 @@ class Autoencoder(Latent, Estimator):
     n_iter_: int = _fitted(init=False)
     best_epoch_: int = _fitted(init=False)
     kept_epoch_: int = _fitted(init=False)
+    baseline_: float = _fitted(init=False)
+    hidden_: tuple[int, ...] = _fitted(init=False)
+    max_iter_: int = _fitted(init=False)
     n_features_in_: int = _fitted(init=False)
     n_components_: int = _fitted(init=False)
     noise_: Generator = _fitted(init=False)

@@ -8,6 +8,7 @@ Ring 6. Read after ``base.py``.
 
 import copy
 import sys
+import warnings
 
 import numpy as np
 
@@ -21,7 +22,8 @@ from ..nn.norm import _least_rows
 from ..ops.random import Generator
 from ..optim.rules import OPTIMIZERS
 from ..tensor import Tensor
-from ..train import Progress, mean_terms, train
+from ..train import mean_terms, train
+from . import defaults
 from .base import _ROWS, Autoencoder, Net, _extremes, _plain
 from .latent import numpy_generator
 
@@ -51,7 +53,11 @@ class Classifier(Estimator):
     net_ : Module with ``encoder`` and ``decoder``, the softmax layer
     encoder_ : the autoencoder (or Module) whose encoder is trained, None without
     history_ : dict of lists, one entry per epoch; val_loss and val_accuracy with validation
+    baseline_ : float
+        The cross-entropy, were every row given the classes' shares as probabilities.
     n_iter_, best_epoch_, n_features_in_ : int
+
+    Warns (ConvergenceWarning) as `Autoencoder` does.
 
     Shape: X (rows, features), y (rows,) of any labels -> classes (rows,). Bytes are divided by 255 as by `Autoencoder`.
 
@@ -63,7 +69,7 @@ class Classifier(Estimator):
     warm_start: bool = False
     optimizer: str = "adam"
     lr: float = None
-    max_iter: int = 20
+    max_iter: int = None
     batch_size: int = 64
     early_stopping: bool = False
     validation_fraction: float = 0.1
@@ -112,7 +118,9 @@ class Classifier(Estimator):
             Each called with (model, row of the history) after every epoch; returning True ends the training.
         """
         with self._unless_refused():
-            return self._fit(X, y, validation_data, [callbacks] if callable(callbacks) else callbacks or ())
+            self._fit(X, y, validation_data, [callbacks] if callable(callbacks) else callbacks or ())
+        self._say_doubts()
+        return self
 
     def _fit(self, X, y, validation_data, callbacks):
         self._check_settings()
@@ -153,16 +161,21 @@ class Classifier(Estimator):
                            least=_least_rows(learning))  # fmt: skip
 
         target = np.eye(len(self.classes_), dtype=self.dtype)[numbers]
-        progress = Progress(int(self.max_iter), len(epoch_batches())) if self.verbose else None
+        shares = target.mean(axis=0, dtype=np.float64)
+        self.baseline_ = -float(np.sum(shares * np.log(np.where(shares > 0, shares, 1.0))))
+        self.max_iter_ = defaults.epochs(self.max_iter, len(X), int(self.batch_size))
         try:
             history, best = train(
-                objective, optimizer, epoch_batches, module=learning, epochs=int(self.max_iter), validate=validate,
+                objective, optimizer, epoch_batches, module=learning, epochs=self.max_iter_, validate=validate,
                 patience=self.n_iter_no_change if self.early_stopping else None,
-                callbacks=[lambda row, f=f: f(self, row) for f in callbacks], progress=progress, compile=self.compile,
+                callbacks=[lambda row, f=f: f(self, row) for f in callbacks], progress=self._progress(epoch_batches),
+                compile=self.compile,
             )  # fmt: skip
         except (KeyboardInterrupt, DivergedError) as interruption:
+            self.kept_epoch_ = interruption.best.epoch
             self._remember(interruption.history, interruption.best)
             raise
+        self.kept_epoch_ = best.epoch if self.early_stopping else len(history)
         self._remember(history, best)
         return self
 
@@ -234,7 +247,11 @@ class Classifier(Estimator):
     # -- the parts of the above -------------------------------------------------------------------------------------
 
     _as_bits = Autoencoder._as_bits
-    _remember = Autoencoder._remember
+    penalties = Autoencoder.penalties
+    _progress, _remember, _say_doubts = Autoencoder._progress, Autoencoder._remember, Autoencoder._say_doubts
+
+    def _doubts(self):
+        return defaults.doubts(self, self.baseline_)
 
     def _codes(self, x):
         if isinstance(self.encoder_, Autoencoder):
@@ -308,7 +325,8 @@ class Classifier(Estimator):
                 "None."
             )
         for name in ("max_iter", "batch_size", "n_iter_no_change"):
-            self._check_count(name)
+            if name != "max_iter" or self.max_iter is not None:
+                self._check_count(name)
         for name in ("freeze", "warm_start", "early_stopping", "compile"):
             self._check_flag(name)
         self._check_choice("dtype", ("float32", "float64"))
@@ -320,8 +338,6 @@ class Classifier(Estimator):
 
 def _warn_of_column():
     """As scikit-learn does, by its own warning if it is there."""
-    import warnings
-
     category = UserWarning
     if "sklearn" in sys.modules:
         from sklearn.exceptions import DataConversionWarning as category

@@ -1,5 +1,5 @@
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy.typing as npt
 from typing_extensions import Self
@@ -15,12 +15,14 @@ from .base import Autoencoder, Callback, Net, Seed
 __all__ = ["Classifier"]
 
 class Classifier(Estimator):
+    penalties: ClassVar[Mapping[str, str]]
+
     encoder: Autoencoder | Module | None = _first(default=None, kw_only=False)
     freeze: bool = False
     warm_start: bool = False
     optimizer: OptimizerName | Callable[[list[Parameter]], Optimizer] = "adam"
     lr: float | None = None
-    max_iter: int = 20
+    max_iter: int | None = None
     batch_size: int = 64
     early_stopping: bool = False
     validation_fraction: float = 0.1
@@ -38,6 +40,9 @@ class Classifier(Estimator):
     history_: dict[str, list[float]] = _fitted(init=False)
     n_iter_: int = _fitted(init=False)
     best_epoch_: int = _fitted(init=False)
+    kept_epoch_: int = _fitted(init=False)
+    baseline_: float = _fitted(init=False)
+    max_iter_: int = _fitted(init=False)
     n_features_in_: int = _fitted(init=False)
     bits_: bool = _fitted(init=False)
 

@@ -33,8 +33,11 @@ class ContractiveAutoencoder(MayBeTied):
     Shape: as `Autoencoder`.
     """
 
+    hidden: tuple = ()
     activation: str = "sigmoid"
     penalty: float = 1e-3
+
+    penalties = {**MayBeTied.penalties, "contraction": "penalty"}
 
     losses = {name: f"{text} + penalty * squared norm of dz / dx" for name, text in Autoencoder.losses.items()}
 

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy.typing as npt
 
 from ..nn.activations import ActivationName
@@ -9,6 +11,7 @@ from .linear import MayBeTied
 __all__ = ["ContractiveAutoencoder"]
 
 class ContractiveAutoencoder(MayBeTied):
+    hidden: Sequence[int] = ()
     activation: ActivationName = "sigmoid"
     penalty: float = 1e-3
 

@@ -87,6 +87,7 @@ class ConvolutionalAutoencoder(ImageRows, Autoencoder):
     Shape: as `Autoencoder`; a row is an image flattened as (channels, height, width).
     """
 
+    n_components: int = 16
     hidden: tuple = (16, 8)
     kernel_size: int = 3
     down: str = "pool"

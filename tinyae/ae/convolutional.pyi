@@ -12,7 +12,7 @@ class ImageRows:
     def image(self) -> tuple[int, int, int]: ...
 
 class ConvolutionalAutoencoder(ImageRows, Autoencoder):
-    n_components: int | None = _first(default=16, kw_only=False)  # type: ignore[assignment]
+    n_components: int | None = _first(default=16, kw_only=False)
     hidden: Sequence[int] = (16, 8)
     image_shape: Sequence[int] | None = None
     kernel_size: int = 3

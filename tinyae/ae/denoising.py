@@ -98,6 +98,9 @@ class Noise2NoiseAutoencoder(DenoisingAutoencoder):
         """`Autoencoder`'s, with a noisy target."""
         return super().loss_terms(x, target + self.noise * ops.normal(target, generator=self.noise_))
 
+    def _mean_row_loss(self, X):
+        return super()._mean_row_loss(X) + float(self.noise) ** 2
+
     def _check_settings(self):
         super()._check_settings()
         self._check_choice("corruption", ("gaussian",))

@@ -53,6 +53,7 @@ class LinearAutoencoder(Autoencoder):
     Shape: as `Autoencoder`.
     """
 
+    hidden: tuple = ()
     activation: str = "linear"
     output_activation: str = "linear"
 

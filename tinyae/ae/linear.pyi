@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Literal
 
 from ..nn.activations import ActivationName
@@ -15,6 +16,7 @@ class MayBeTied(Autoencoder):
     def make_decoder(self, encoder: Module) -> Module: ...
 
 class LinearAutoencoder(Autoencoder):
+    hidden: Sequence[int] = ()
     activation: ActivationName = "linear"
     output_activation: ActivationName | Literal["auto"] = "linear"
 

@@ -21,6 +21,7 @@ class OneHotAutoencoder(Autoencoder):
     """
 
     n_components: int = 2
+    hidden: tuple = ()
     activation: str = "sigmoid"
     loss: str = "bce"
     optimizer: str = "momentum"

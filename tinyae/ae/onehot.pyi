@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy.typing as npt
 
@@ -15,6 +15,7 @@ __all__ = ["OneHotAutoencoder"]
 
 class OneHotAutoencoder(Autoencoder):
     n_components: int = _first(default=2, kw_only=False)
+    hidden: Sequence[int] = ()
     activation: ActivationName = "sigmoid"
     loss: str = "bce"
     optimizer: OptimizerName | Callable[[list[Parameter]], Optimizer] = "momentum"

@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import nn, ops
 from ..errors import SettingError
+from ..tensor import Tensor
 from .base import Autoencoder, variant
 
 __all__ = ["GRUAutoencoder", "LSTMAutoencoder", "TeacherForcedAutoencoder"]
@@ -116,6 +117,7 @@ class LSTMAutoencoder(Autoencoder):
     Shape: as `Autoencoder`; a row is a sequence flattened as (steps, channels).
     """
 
+    hidden: tuple = ()
     activation: str = "tanh"
     channels: int = 1
     padding_value: float = None
@@ -141,9 +143,15 @@ class LSTMAutoencoder(Autoencoder):
         weighted = self._feature_loss(a, target) * _flat(real)
         return {self.loss: ops.sum(weighted, axis=1) / ops.clip(ops.sum(real, axis=(1, 2)), low=1.0)}
 
+    def _is_value(self, x):
+        if self.padding_value is None:
+            return True
+        left = _left(_steps(Tensor(x), int(self.channels)), self.padding_value)[1].data
+        return np.repeat(left > 0, int(self.channels), axis=1)
+
     def least_size(self, n_features):
         """The first gate's weights, at least."""
-        widths = [int(width) for width in (self.channels, *self.hidden, self.n_components)]
+        widths = [int(width) for width in (self.channels, *self.hidden, self._code_length(n_features))]
         return sum(a * b for a, b in zip(widths, widths[1:])), max(widths[1:])
 
     def _told_by(self, n_in):

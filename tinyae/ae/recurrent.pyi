@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Literal
 
 from ..nn.activations import ActivationName
@@ -6,6 +7,7 @@ from .base import Autoencoder
 __all__ = ["GRUAutoencoder", "LSTMAutoencoder", "TeacherForcedAutoencoder"]
 
 class LSTMAutoencoder(Autoencoder):
+    hidden: Sequence[int] = ()
     activation: ActivationName = "tanh"
     channels: int = 1
     padding_value: float | None = None

@@ -6,8 +6,6 @@ Note [The notes' scale]
     penalty=2 beta/features: the same minimum; but then both settings are others for every layer of a stack.
 """
 
-import warnings
-
 from .. import nn, ops
 from ..engine import no_grad
 from ..errors import SettingError
@@ -35,8 +33,11 @@ class SparseAutoencoder(Autoencoder):
     """
 
     n_components: int = 32
+    hidden: tuple = ()
     penalty: float = 1e-3
     reduction: str = "batch_mean"
+
+    penalties = {**Autoencoder.penalties, "activity": "penalty"}
 
     losses = {name: f"{text} + penalty * |z|, reduced as reduction says" for name, text in Autoencoder.losses.items()}
 
@@ -45,15 +46,14 @@ class SparseAutoencoder(Autoencoder):
         factor = {"batch_mean": 1.0, "batch_sum": float(self.batch_size), "mean": 1.0 / self.n_components_}
         return {"activity": self.penalty * factor[self.reduction] * ops.sum(ops.abs(z), axis=1)}
 
-    def _remember(self, history, best):
-        super()._remember(history, best)
-        if self.penalty and history and history[-1].get("activity") == 0:
-            warnings.warn(
-                f"{type(self).__name__}.fit: all units are dead: after {len(history)} epochs every code is 0 and "
-                f"every row's reconstruction the same. Lower penalty ({self.penalty:g}), or take reduction='mean'.",
-                RuntimeWarning,
-                stacklevel=4,
+    def _doubts(self):
+        if self.penalty and self.history_ and self.history_["activity"][-1] == 0:
+            yield RuntimeWarning, (
+                f"all units are dead: after {self.n_iter_} epochs every code is 0 and every row's reconstruction the "
+                f"same. Lower penalty ({self.penalty:g}), or take reduction='mean'."
             )
+        else:
+            yield from super()._doubts()
 
     def _check_settings(self):
         super()._check_settings()
@@ -99,9 +99,12 @@ class SparseKLAutoencoder(HalfSquares, Autoencoder):
     """
 
     n_components: int = 32
+    hidden: tuple = ()
     activation: str = "sigmoid"
     rho: float = 0.05
     penalty: float = 0.05
+
+    penalties = {**Autoencoder.penalties, "kl": "penalty"}
 
     losses = {name: f"{text} + penalty * sum of KL(rho || rho_j)" for name, text in [
         *Autoencoder.losses.items(), ("half_sse", "mean over rows of half the sum over features of (x_hat - x)**2")

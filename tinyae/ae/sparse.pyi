@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Literal
 
 from ..estimator import _first
@@ -10,6 +11,7 @@ __all__ = ["HalfSquares", "SparseAutoencoder", "SparseKLAutoencoder"]
 
 class SparseAutoencoder(Autoencoder):
     n_components: int = _first(default=32, kw_only=False)
+    hidden: Sequence[int] = ()
     penalty: float = 1e-3
     reduction: Literal["batch_mean", "batch_sum", "mean"] = "batch_mean"
 
@@ -18,6 +20,7 @@ class HalfSquares:
 
 class SparseKLAutoencoder(HalfSquares, Autoencoder):
     n_components: int = _first(default=32, kw_only=False)
+    hidden: Sequence[int] = ()
     activation: ActivationName = "sigmoid"
     rho: float = 0.05
     penalty: float = 0.05

@@ -34,8 +34,8 @@ class StackedAutoencoder(Autoencoder):
 
     Parameters (besides those of `Autoencoder`)
     ----------
-    max_iter : int
-        Epochs of the fine-tuning; 0: none.
+    max_iter : int or None
+        Epochs of the fine-tuning; 0: none. None: as of `Autoencoder`.
     pretrain_iter : int
         Epochs for every part; 0: none.
     pretrain_lr : float or None
@@ -63,6 +63,7 @@ class StackedAutoencoder(Autoencoder):
             part = self.make_part(
                 number,
                 n_components=down.weight.shape[1],
+                hidden=(),
                 activation=self._code_activation() if last else self.activation,
                 output_activation=self.activation if number else self.output_activation,
                 loss=self.loss if bounded else "mse",
@@ -98,7 +99,8 @@ class StackedAutoencoder(Autoencoder):
 
     def _check_settings(self):
         super()._check_settings()
-        self._check_count("max_iter", least=0)
+        if self.max_iter is not None:
+            self._check_count("max_iter", least=0)
         self._check_count("pretrain_iter", least=0)
         if self.pretrain_lr is not None:
             self._check_number("pretrain_lr", lambda value: value > 0, "a positive number, or None for lr's")
@@ -232,6 +234,8 @@ class _Machine(TiedAutoencoder):
     Units are binary, or normal of variance 1 where the activation is linear: visible ones by output_activation, hidden
     ones by activation.
     """
+
+    hidden: tuple = ()
 
     def make_optimizer(self, parameters):
         """Plain steps, at first with little momentum."""

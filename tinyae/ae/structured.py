@@ -134,7 +134,7 @@ class StructuredVAE(ImageRows, VAE):
         """Train the mean."""
         self.pretraining_ = {}
         epochs = self.max_iter if self.pretrain_iter is None else self.pretrain_iter
-        if not epochs:
+        if epochs == 0:
             return X, target
         shared = {name: getattr(self, name) for name in VAE.settings()}
         part = VAE(**{
@@ -202,7 +202,7 @@ class StructuredVAE(ImageRows, VAE):
     def least_size(self, n_features):
         """As of `VAE`, and the factor's last layer."""
         (least, widest), r = super().least_size(n_features), int(self.neighbourhood)
-        n_in = int((*self.hidden, self.n_components)[0])
+        n_in = (*self._hidden(n_features), self._code_length(n_features))[0]
         return least + n_in * n_features * (1 + 2 * r * (r + 1)), widest
 
     def _check_settings(self):

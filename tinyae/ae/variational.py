@@ -1,6 +1,6 @@
 """The variational family: the code is a distribution, and the loss a bound on the likelihood."""
 
-import warnings
+import math
 from statistics import NormalDist
 
 import numpy as np
@@ -11,6 +11,7 @@ from ..engine import no_grad
 from ..errors import SettingError
 from ..nn.norm import _least_rows
 from ..ops.random import Generator
+from . import defaults
 from .base import _ROWS, Autoencoder, variant
 from .convolutional import ConvolutionalAutoencoder
 from .latent import counted, numpy_generator
@@ -167,17 +168,31 @@ class VAE(Autoencoder):
             net.log_sigma = kind(np.log(sigma), dtype=self.dtype)
         return net
 
-    def _remember(self, history, best):
-        super()._remember(history, best)
-        spent = history[-1]["kl"] - self._least_kl() if len(history) >= _SETTLED else np.inf
-        if spent < _COLLAPSED * self._kl_weight():
-            warnings.warn(
-                f"{type(self).__name__}.fit: the posterior collapsed: after {len(history)} epochs the codes hold less "
-                f"than {_COLLAPSED} nats about a row. Lower the KL's weight, raise it slowly (AnnealedVAE), or grant "
-                "free bits (FreeBitsVAE).",
-                RuntimeWarning,
-                stacklevel=4,
+    def _mean_row_loss(self, X):
+        if self.loss == "bernoulli":
+            return super()._mean_row_loss(X)
+        error = lambda mean, x: {"mse": ops.mean(ops.square(mean - x), axis=1)}
+        variance = defaults.mean_row_loss(X, self.dtype, error, self._is_value)
+        if not variance:
+            return -np.inf  # rows that do not differ are as likely as one likes
+        spread = variance if self.sigma is None else float(self.sigma) ** 2
+        return 0.5 * self.n_features_in_ * (math.log(2 * math.pi * spread) + variance / spread)
+
+    def _mean_row_error(self):
+        if self.loss == "bernoulli":
+            return super()._mean_row_error()
+        half = 0.5 * self.n_features_in_
+        return half if self.sigma is None else self.baseline_ - half * math.log(2 * math.pi * self.sigma**2)
+
+    def _doubts(self):
+        if self.n_iter_ >= _SETTLED and self.history_["kl"][-1] - self._least_kl() < _COLLAPSED * self._kl_weight():
+            yield RuntimeWarning, (
+                f"the posterior collapsed: after {self.n_iter_} epochs the codes hold less than {_COLLAPSED} nats "
+                "about a row. Lower the KL's weight, raise it slowly (AnnealedVAE), or grant free bits (FreeBitsVAE)."
+                + (' Values that are measured, not 0 or 1, want loss="gaussian".' if self.loss == "bernoulli" else "")
             )
+        else:
+            yield from super()._doubts()
 
     def _kl_weight(self):
         return 1.0
@@ -230,6 +245,8 @@ class BetaVAE(VAE):
 
     beta: float = 4.0
 
+    penalties = {**VAE.penalties, "kl": "beta"}
+
     losses = {name: text.replace("+ KL", "+ beta * KL") for name, text in VAE.losses.items()}
 
     def penalise(self, h, z):
@@ -269,6 +286,8 @@ class AnnealedVAE(BetaVAE):
     beta: float = 1.0
     schedule: str = "linear"
     warmup: float = 5.0
+
+    penalties = VAE.penalties  # its weight moves: a small term is no sign
 
     def make_net(self):
         """As `VAE`, with a clock in epochs, and what a step adds to it."""
