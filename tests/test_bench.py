@@ -411,7 +411,7 @@ def test_a_worker_that_breaks_down_shows_where(root):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nothing"], "There are: all, compare, compiles, eager, epoch, import, kernels, "),
+        (["nothing"], "There are: all, compare, compiles, defaults, eager, epoch, import, kernels, "),
         (["train", "--plot", "out.json"], "'out.json' is no picture"),
         (["train", "--peers", "someone"], "there is no 'someone'; there are: tinyae, tinyae-eager, "),
         (["train", "--cases", "z"], "there is no 'z'; there are: a, b, c, d, e, f, g, h"),
