@@ -235,7 +235,7 @@ static int gemm_run(gemm_job *job) {
         for (int down = 1; down <= parts; down++) {
             const int64_t rows = (q->m + down - 1) / down, step = parts / down * GEMM_COLUMNS;
             const int64_t even = (q->n + step - 1) / step * GEMM_COLUMNS, columns = even < q->n ? even : q->n;
-            const double moved = (double)(rows + columns) * GEMM_MOVE;
+            const double moved = (double)((rows + columns) * GEMM_MOVE);
             const double time = ((double)rows * (double)columns + moved) * (down == parts ? GEMM_BY_ROWS : 1);
             if (time < least) {
                 least = time;

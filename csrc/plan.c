@@ -14,8 +14,16 @@
 static int64_t itemsize(int dtype) { return dtype == 2 || dtype == 3 ? 1 : dtype == 0 ? 4 : 8; }
 
 static void *memory_of(const tae_plan *plan, tae_place at, int dtype) {
-    return at.buffer < 0 ? NULL : (char *)plan->buffer[at.buffer].memory + at.offset * itemsize(dtype);
+    char *memory = at.buffer < 0 ? NULL : plan->buffer[at.buffer].memory;
+    return memory ? memory + at.offset * itemsize(dtype) : NULL;
 }
+
+/* What an instruction's kind does not use is no place, whatever stood there. */
+static const tae_place nowhere = {-1, 0};
+
+/* The most elements of an array, empty axes not counted, and the longest stride: what is computed from them, even where
+ * there is nothing to do, does not overflow. */
+#define MOST 0x1p48
 
 enum { READS, WRITES };
 
@@ -25,15 +33,17 @@ static int inside(const tae_plan *plan, int how, int dtype, tae_place at, int ax
                   const int64_t *strides) {
     if (at.buffer < 0 || at.buffer >= plan->buffers) return 0;
     const tae_buffer *buffer = &plan->buffer[at.buffer];
-    double low = (double)at.offset, high = low + 1;
+    double low = (double)at.offset, high = low + 1, elements = 1;
     int empty = 0;
     for (int i = 0; i < axes; i++) {
-        const double reach = ((double)sizes[i] - 1) * (double)strides[i];
-        if (sizes[i] < 0) return 0;
-        empty |= sizes[i] == 0;
+        const double size = (double)sizes[i], stride = (double)strides[i], reach = (size - 1) * stride;
+        if (size < 0 || stride < -MOST || stride > MOST) return 0;
+        if (size == 0) empty = 1;
+        else elements *= size;
         if (reach < 0) low += reach;
         else high += reach;
     }
+    if (elements > MOST || at.offset < -(int64_t)MOST || at.offset > (int64_t)MOST) return 0;
     if (how == WRITES && !buffer->writeable) return 0;
     if ((uintptr_t)buffer->memory % (uintptr_t)itemsize(dtype)) return 0;
     return empty || (low >= 0 && high * (double)itemsize(dtype) <= (double)buffer->bytes);
@@ -55,7 +65,7 @@ static void need_scratch(tae_plan *plan, int64_t bytes) {
 enum { ALONE = 5000 };  /* nanoseconds of work that another thread is not asked to share */
 
 static void in_tasks(int64_t tasks, double cost, tae_task *task, void *context) {
-    if (cost < ALONE || tasks < 2)
+    if (cost < (double)ALONE || tasks < 2)
         for (int64_t i = 0; i < tasks; i++) task(context, i);
     else
         tae_parallel(tasks, cost, task, context);
@@ -84,7 +94,7 @@ static void part_task(void *context, int64_t task) {
 static int in_parts(const tae_plan *plan, const tae_instruction *instruction, int64_t n, int64_t grain, double cost,
                     void (*part)(const work *, int64_t, int64_t)) {
     work w = {plan, instruction, tae_kernels_of(instruction->dtype), part, n, n};
-    const int64_t parts = cost < ALONE ? 1 : tae_threads();
+    const int64_t parts = cost < (double)ALONE ? 1 : tae_threads();
     if (n <= 0) return 1;
     if (parts > 1) w.share = ((n + parts - 1) / parts + grain - 1) / grain * grain;
     in_tasks((n + w.share - 1) / w.share, cost, part_task, &w);
@@ -99,7 +109,7 @@ static int check_gemm(tae_plan *plan, tae_instruction *it) {
     const int axes = q->axes;
     if (q->pieces < 0 || q->pieces > 3) return 0;
     if (axes < 0 || axes > 62 || (axes && (!q->sizes || !q->a_steps || !q->b_steps))) return 0;
-    if (q->activation < -1 || q->activation >= UNARY_OPS || (double)q->m * (double)q->n > 0x1p48) return 0;
+    if (q->activation < -1 || q->activation >= UNARY_OPS || (double)q->m * (double)q->n > MOST) return 0;
     if (axes && (q->bias.buffer >= 0 || q->activation >= 0 || q->c_rs != q->n)) return 0;
     for (int i = 0; i < axes; i++) sizes[i] = q->sizes[i], strides[i] = q->a_steps[i];
     sizes[axes] = q->m, strides[axes] = q->a_rs, sizes[axes + 1] = q->k, strides[axes + 1] = q->a_cs;
@@ -108,7 +118,7 @@ static int check_gemm(tae_plan *plan, tae_instruction *it) {
     sizes[axes] = q->k, strides[axes] = q->b_rs, sizes[axes + 1] = q->n, strides[axes + 1] = q->b_cs;
     if (!inside(plan, READS, it->dtype, q->b, axes + 2, sizes, strides)) return 0;
     for (int i = 0; i < axes; i++) {
-        if (q->sizes[i] < 0 || (double)items * (double)q->sizes[i] > 0x1p48) return 0;
+        if (q->sizes[i] < 0 || (double)items * (double)q->sizes[i] > MOST) return 0;
         items *= q->sizes[i];
     }
     sizes[0] = items, strides[0] = q->m * q->n, sizes[1] = q->m, strides[1] = q->c_rs, sizes[2] = q->n, strides[2] = 1;
@@ -189,7 +199,7 @@ static int check_chain(tae_plan *plan, tae_instruction *it) {
     const int64_t tile = CHAIN_TILE_BYTES / itemsize(it->dtype);
     uint64_t written = 0;
     _Static_assert(2 * CHAIN_MOST * CHAIN_SLOT_BYTES <= SCRATCH_BYTES && CHAIN_MOST <= 64, "room for the registers");
-    if (c->rows < 0 || c->cols < 0 || (double)c->rows * (double)c->cols > 0x1p48) return 0;
+    if (c->rows < 0 || c->cols < 0 || (double)c->rows * (double)c->cols > MOST) return 0;
     if (c->registers < 0 || c->registers > CHAIN_MOST || c->operands < 0 || c->operands > CHAIN_MOST) return 0;
     if (c->outputs < 0 || c->outputs > CHAIN_MOST || c->ops < 0) return 0;
     if ((c->operands && !c->operand) || (c->ops && !c->op) || (c->outputs && !c->output)) return 0;
@@ -225,9 +235,12 @@ static int check_chain(tae_plan *plan, tae_instruction *it) {
     if (c->rows == 0 || c->cols == 0) return 1;
     shape_chain(c, tile);
     int64_t scratch = 0;
-    for (int i = 0; i < c->outputs; i++)
-        if (is_partial(c->output[i].kind))
-            scratch += divided(c->blocks * length_of(c, c->output[i].kind) * itemsize(it->dtype), 64) * 64;
+    for (int i = 0; i < c->outputs; i++) {
+        const int64_t length = length_of(c, c->output[i].kind);
+        if (!is_partial(c->output[i].kind)) continue;
+        if ((double)c->blocks * (double)length > MOST) return 0;
+        scratch += divided(c->blocks * length * itemsize(it->dtype), 64) * 64;
+    }
     need_scratch(plan, scratch);
     return 1;
 }
@@ -282,9 +295,9 @@ static int run_chain(tae_plan *plan, tae_instruction *it) {
 
 static int check_reduce(tae_plan *plan, tae_instruction *it) {
     const tae_plan_reduce *q = &it->reduce;
-    const int64_t sizes[3] = {q->outer, q->n, q->inner}, strides[3] = {q->n * q->inner, q->inner, 1};
     if (q->kind < TAE_REDUCE_SUM || q->kind > TAE_REDUCE_ARGMIN || (q->kind != TAE_REDUCE_SUM && q->n < 1)) return 0;
-    if (q->n < 0 || q->inner < 0 || (double)q->n * (double)q->inner > 0x1p48) return 0;
+    if (q->n < 0 || q->inner < 0 || (double)q->n * (double)q->inner > MOST) return 0;
+    const int64_t sizes[3] = {q->outer, q->n, q->inner}, strides[3] = {q->n * q->inner, q->inner, 1};
     return inside(plan, READS, it->dtype, q->x, 3, sizes, strides) &&
            holds(plan, WRITES, q->kind < TAE_REDUCE_ARGMAX ? it->dtype : 4, q->out, q->outer, q->inner);
 }
@@ -499,7 +512,7 @@ static int run_scatter(tae_plan *plan, tae_instruction *it) {
     const int64_t *index = memory_of(plan, q->index, 4);
     void *out = memory_of(plan, q->out, it->dtype);
     if (!in_range(q->rows, index, q->ones ? q->n : q->out_rows)) return 0;
-    memset(out, 0, (size_t)((q->ones ? q->rows : q->out_rows) * q->n * itemsize(it->dtype)));
+    tae_kernels_of(it->dtype)->fill((q->ones ? q->rows : q->out_rows) * q->n, 0, out);
     if (it->dtype) SCATTER(double)
     else SCATTER(float)
     return 1;
@@ -530,7 +543,7 @@ static int run_within(tae_plan *plan, tae_instruction *it) {
 /* ---- windows: convolution, pooling, upsampling ------------------------------------------------------------------- */
 
 static int check_windows(tae_plan *plan, tae_instruction *it) {
-    const tae_plan_windows *q = &it->windows;
+    tae_plan_windows *q = &it->windows;
     const tae_windows *s = &q->windows;
     if (tae_windows_fit(q->kind, it->dtype, s) != TAE_DONE || q->activation < -1 || q->activation >= UNARY_OPS) return 0;
     const int to_big = q->kind == TAE_CONV2D_TRANSPOSED || q->kind == TAE_MAX_POOL_BACKWARD || q->kind == TAE_SPREAD;
@@ -539,6 +552,9 @@ static int check_windows(tae_plan *plan, tae_instruction *it) {
     const int to_small = !to_big && q->kind != TAE_CONV2D_WEIGHT;
     if (!holds(plan, to_big ? WRITES : READS, it->dtype, q->big, s->images, big)) return 0;
     if (!holds(plan, to_small ? WRITES : READS, it->dtype, q->small, s->images, small)) return 0;
+    if (q->kind != TAE_MAX_POOL_BACKWARD) q->pooled = nowhere;
+    if (q->kind > TAE_CONV2D_WEIGHT) q->weight = nowhere;
+    if (q->kind >= TAE_CONV2D_WEIGHT) q->bias = nowhere;
     if (q->kind == TAE_MAX_POOL_BACKWARD) {
         need_scratch(plan, s->images * small);
         return holds(plan, READS, it->dtype, q->pooled, s->images, big);
@@ -578,7 +594,7 @@ static int64_t width_of(const tae_plan_recurrent *q) { return q->hidden * cell_g
 static int64_t room_of(const tae_plan_recurrent *q) { return q->hidden * cell_room[q->kind]; }
 
 static int check_recurrent(tae_plan *plan, tae_instruction *it) {
-    const tae_plan_recurrent *q = &it->recurrent;
+    tae_plan_recurrent *q = &it->recurrent;
     const int dtype = it->dtype, states = q->kind == CELL_LSTM ? 2 : 1;
     if (q->kind < 0 || q->kind >= CELL_KINDS || (q->backward & ~1) || (q->activation & ~1)) return 0;
     if ((q->reverse & ~1) || (q->z_repeats & ~1) || q->steps < 1 || q->n < 1 || q->hidden < 1) return 0;
@@ -590,7 +606,8 @@ static int check_recurrent(tae_plan *plan, tae_instruction *it) {
     const int keeps = q->gates.buffer >= 0;
     if (keeps && (q->kind == CELL_RNN || !holds(plan, q->backward ? READS : WRITES, dtype, q->gates, rows, room_of(q))))
         return 0;
-    if (!(keeps && q->backward) && !holds(plan, READS, dtype, q->z, q->z_repeats ? q->n : rows, wide)) return 0;
+    if (keeps && q->backward) q->z = nowhere;
+    else if (!holds(plan, READS, dtype, q->z, q->z_repeats ? q->n : rows, wide)) return 0;
     if (!holds(plan, READS, dtype, q->weight, q->hidden, wide) || !holds(plan, READS, dtype, q->h, q->n, q->hidden))
         return 0;
     if (q->bias.buffer >= 0 && !holds(plan, READS, dtype, q->bias, 1, wide)) return 0;
@@ -687,10 +704,11 @@ static int check_update(tae_plan *plan, tae_instruction *it) {
     q->elements = 0;
     for (int i = 0; i < q->tensors; i++) {
         const tae_plan_tensor *t = &q->tensor[i];
-        if (t->step < 0 || t->advance < 0) return 0;
+        if (t->step < 0 || t->advance < 0 || (double)t->step > MOST || (double)t->advance > MOST) return 0;
         if (!holds(plan, WRITES, it->dtype, t->p, 1, t->n) || !holds(plan, READS, it->dtype, t->g, 1, t->n)) return 0;
         for (int j = 0; j < rules[q->rule].slots; j++)
             if (!holds(plan, WRITES, it->dtype, t->slot[j], 1, t->n)) return 0;
+        if ((double)q->elements + (double)t->n > MOST) return 0;
         q->elements += t->n;
     }
     return 1;
@@ -798,7 +816,7 @@ static int64_t run_epoch(tae_plan *plan, int64_t steps, int64_t feeds, const tae
     tae_instruction it;
     for (int64_t i = 0; i < feeds; i++) {
         feed_plan(plan, &feed[i], 0, buffer, &own, &it);
-        if (tae_plan_prepare(&own) >= 0 || !in_range(steps * feed[i].batch, feed[i].index, feed[i].data_rows))
+        if (tae_plan_prepare(&own) >= 0 || (double)steps * (double)feed[i].batch > MOST || !in_range(steps * feed[i].batch, feed[i].index, feed[i].data_rows))
             return plan->instructions + i;
     }
     for (int64_t i = 0; i < losses; i++)

@@ -204,7 +204,7 @@ void tae_parallel(int64_t tasks, double cost, tae_task *task, void *context) {
     }
     if (workers < guests) start(guests);
     if (guests > workers) guests = workers;
-    if (cost < WAKE && one_sleeps(guests) && nanoseconds() - ended > SPIN) {
+    if (cost < (double)WAKE && one_sleeps(guests) && nanoseconds() - ended > SPIN) {
         alone(tasks, task, context);  /* a small job, and none just before it: they would wake to find it done */
     } else {
         publish(task, context, (uint32_t)tasks, guests);

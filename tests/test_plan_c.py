@@ -586,6 +586,154 @@ def test_no_array_of_a_recurrent_layer_reaches_beyond_its_buffer(kind, gates, ba
             Program(buffers(), [(instruction[0][0], fields | wrong)], 0)
 
 
+# -- programs that something has spoilt ---------------------------------------------------------------------------------
+
+ROOM = 200  # doubles in each buffer: numbers 0 and 1 are read, 2 to 6 written as well, 7 holds row numbers
+WINDOW = (2, 1, (2, 2, 4), (2, 1, 2), (2, 2), (2, 2), (0, 0), (1, 1))
+CELL = dict(steps=3, n=2, hidden=3, activation="tanh", reverse=False, z_repeats=False, z=(0, 0), weight=(1, 0),
+            h=(0, 9), y=(2, 0))  # fmt: skip
+BACK = dict(g=(0, 0), dz=(3, 0), dweight=(4, 0), dh=(5, 0))
+WHOLE = [
+    ("gemm", dict(m=3, n=2, k=4, a=(0, 1, 4, 1), b=(1, 0, 2, 1), c=(2, 0, 2), bias=(1, 3), activation="tanh")),
+    ("gemm_stack", dict(m=3, n=2, k=4, sizes=(2, 3), a_steps=(36, 12), b_steps=(0, 8), a=(0, 0, 4, 1), b=(1, 0, 1, 4),
+                        c=(2, 0, 2))),
+    ("chain", dict(rows=3, cols=7, operands=[(0, 2, "full"), (1, 0, "row"), (1, 0, "column"), ("number", 2.0)],
+                   ops=[("mul", 0, [("o", 0), ("o", 1)]), ("add", 1, [("r", 0), ("o", 2)]),
+                        ("tanh.vjp", 2, [("r", 1), ("r", 0)])],
+                   outputs=[("store", 0, 2, 0), ("sum_rows", 1, 3, 0), ("sum_cols", 1, 4, 1), ("sum", 2, 5, 0)])),
+    *[("reduce", dict(kind=kind, outer=3, n=4, inner=2, x=(0, 0), out=(2, 0))) for kind in ("sum", "argmax")],
+    ("rows", dict(kind="logsumexp", rows=3, n=5, x=(0, 0), out=(2, 0))),
+    ("rows_backward", dict(kind="softmax", rows=3, n=5, g=(0, 0), y=(1, 0), out=(2, 0))),
+    ("copy", dict(shape=(2, 3, 4), x=(0, 0, (1, 8, 2)), out=(2, 0, (12, 4, 1)))),
+    ("fill", dict(n=9, value=1.0, out=(2, 3))),
+    ("noise", dict(kind="normal", n=9, key=1, counter=2, out=(2, 0))),
+    ("gather", dict(rows=3, n=4, x_rows=5, x=(0, 0), index=(7, 0), out=(2, 0))),
+    ("scatter", dict(rows=3, n=4, out_rows=5, x=(0, 0), index=(7, 0), out=(2, 0))),
+    ("within", {"from": 1, "n": 9, "low": -9.0, "high": 9.0, "x": (0, 0)}),
+    ("update", dict(rule="adam", numbers=[0.1, 0.9, 0.9, 1e-8, 0, 0],
+                    tensors=[(9, (2, 0), (0, 0), (3, 0), (4, 0)), (3, (2, 9), (0, 9), (3, 9), (4, 9))])),
+    *[("windows", dict(kind=kind, windows=WINDOW, param=1.0, pooled=(0, 0), weight=(4, 0), bias=(1, 0), big=(2, 0),
+                       small=(3, 0))) for kind in plan.WINDOWS],
+    *[("recurrent", CELL | dict(kind=kind, c=(0, 0) if kind == "lstm" else None, lengths=(7, 0)))
+      for kind in ("rnn", "lstm", "gru")],
+    *[("recurrent_backward", CELL | BACK | dict(kind=kind, gates=None if kind == "rnn" else (1, 0), bias=(1, 0),
+                                                **({"c": (0, 0), "dc": (6, 0)} if kind == "lstm" else {})))
+      for kind in ("rnn", "lstm", "gru")],
+]  # fmt: skip
+COUNTS = {"operand": "operands", "op": "ops", "output": "outputs", "tensor": "tensors", "sizes": "axes",
+          "a_steps": "axes", "b_steps": "axes"}  # fmt: skip
+HOSTILE = [-(2**63), -(2**62), -(2**31), -2, -1, 0, 1, 2, 3, 5, 17, 2**31, 2**40, 2**48, 2**62, 2**63 - 1]
+
+
+def numbers_of(struct, name=""):
+    """(struct or array, field or index, name, bits) of each whole number in a struct of C's."""
+    found = []
+    for field, about in plan.ffi.typeof(struct).fields:
+        value, kind = getattr(struct, field), about.type.kind
+        if kind == "primitive" and about.type.cname in ("int", "int64_t"):
+            found.append((struct, field, name + field, 8 * plan.ffi.sizeof(about.type)))
+        elif kind == "struct":
+            found += numbers_of(value, name + field + ".")
+        elif kind == "array" or (kind == "pointer" and field in COUNTS and value):
+            item = about.type.item
+            for i in range(len(value) if kind == "array" else getattr(struct, COUNTS[field])):
+                if item.kind == "struct":
+                    found += numbers_of(value[i], name + field + ".")
+                else:
+                    found.append((value, i, name + field, 8 * plan.ffi.sizeof(item)))
+    return found
+
+
+def value_of(number):
+    holder, field = number[:2]
+    return holder[field] if isinstance(field, int) else getattr(holder, field)
+
+
+def spoil(number, value):
+    holder, field, _, bits = number
+    value = max(-(2 ** (bits - 1)), min(value, 2 ** (bits - 1) - 1))
+    if isinstance(field, int):
+        holder[field] = value
+    else:
+        setattr(holder, field, value)
+
+
+@pytest.mark.parametrize("case", range(len(WHOLE)), ids=lambda case: f"{case}-{WHOLE[case][0]}")
+def test_a_spoilt_instruction_is_refused_or_stays_in_its_buffers(case, rng):
+    """C measures every number that it is given, but for the lengths of the lists that it is given with."""
+    kind, fields = WHOLE[case]
+    memory = rng.integers(0, 3, (8, ROOM + 64)).astype(np.float64)
+    memory[7] = rng.integers(1, 4, ROOM + 64).view(np.float64)
+    buffers = [memory[i, 32:-32] for i in range(8)]
+    for i in (0, 1, 7):
+        buffers[i].flags.writeable = False
+    refused = run = 0
+    for attempt in range(150):
+        program = Program([("array", x) for x in buffers], [(kind, {"dtype": 1} | fields)], 0)
+        instruction = program._instructions[0]
+        numbers = numbers_of(getattr(instruction, plan.KINDS[kind][1]))
+        for number in rng.permutation(len(numbers))[: 1 + attempt % 3]:
+            name = numbers[number][2]
+            if name in COUNTS.values() and kind != "copy":
+                spoil(numbers[number], value_of(numbers[number]) - int(rng.integers(0, 2)))
+            else:
+                spoil(numbers[number], int(rng.choice(HOSTILE)))
+        if attempt % 10 == 0:
+            instruction.dtype = int(rng.choice([-1, 0, 2, 2**31 - 1]))
+        if plan.lib.tae_plan_prepare(program._plan) >= 0:
+            refused += 1
+            continue
+        # What is left may be large where nothing of it is read, as an axis that is empty: then it is not run to its end.
+        sizes = [abs(value_of(x)) for x in numbers if not x[2].endswith(("strides", "steps", "_rs", "_cs", ".offset"))]
+        if max(sizes) > 4096 or program._plan.scratch_bytes > 2**24:
+            continue
+        scratch = np.empty(program._plan.scratch_bytes + 64, np.uint8)
+        program._plan.scratch = plan.ffi.from_buffer(scratch) + -scratch.ctypes.data % 64
+        before = memory.copy()
+        plan.lib.tae_plan_run(program._plan, 0, 1, plan.ffi.new("void *[1]"))
+        run += 1
+        outside = np.ones(memory.shape, bool)
+        outside[2:7, 32:-32] = False
+        assert (memory.view(np.int64)[outside] == before.view(np.int64)[outside]).all(), "written outside its buffers"
+        memory[:] = before
+    assert refused > 15 and run > 3, (refused, run)
+
+
+def test_places_that_a_kind_does_not_use_are_not_looked_at():
+    """Nor is anything computed from them: there may be anything."""
+    far = (2**60, 2**62)
+    for kind in plan.WINDOWS:
+        used = {"big", "small"} | ({"pooled"} if kind == "max_pool_backward" else set())
+        used |= {"weight"} if kind.startswith("conv") else set()
+        used |= {"bias"} if kind in ("conv2d", "conv2d_transposed") else set()
+        places = {name: (2, 0) if name in used else far for name in ("big", "small", "weight", "bias", "pooled")}
+        places |= {"small": (3, 0)}
+        buffers = [("array", np.zeros(ROOM)) for _ in range(4)]
+        program = Program(buffers, [("windows", {"dtype": 1, "kind": kind, "windows": WINDOW, "param": 1.0} | places)], 0)
+        for name in places.keys() - used:
+            assert getattr(program._instructions[0].windows, name).buffer == -1
+        program.run({})
+    fields = CELL | BACK | dict(kind="gru", gates=(1, 0), z=far)
+    program = Program([("array", np.zeros(ROOM)) for _ in range(6)], [("recurrent_backward", {"dtype": 1} | fields)], 0)
+    assert program._instructions[0].recurrent.z.buffer == -1
+    program.run({})
+
+
+@pytest.mark.parametrize("kind, fields", [
+    ("reduce", dict(kind="sum", outer=0, n=2**62, inner=2**62, x=(0, 0), out=(2, 0))),
+    ("rows", dict(kind="softmax", rows=0, n=2**62, x=(0, 0), out=(2, 0))),
+    ("fill", dict(n=0, value=0.0, out=(2, 2**62))),
+    ("gather", dict(rows=0, n=2**62, x_rows=2**62, x=(0, 0), index=(7, 0), out=(2, 0))),
+    ("gemm", dict(m=0, n=2**62, k=0, a=(0, 0, 2**62, 1), b=(0, 0, 1, 2**62), c=(2, 0, 2**62))),
+    ("copy", dict(shape=(1, 2, 0), x=(0, 0, (1, 2**62, 1)), out=(2, 0, (2, 2**62, 1)))),
+    ("update", dict(rule="sgd", numbers=[0.1, 0, 0, 0], tensors=[(1, (2, 0), (0, 0))], steps=[2**63 - 1])),
+])  # fmt: skip
+def test_sizes_whose_products_overflow_are_refused_even_where_nothing_is_done(kind, fields):
+    buffers = [("array", np.zeros(ROOM)) for _ in range(8)]
+    with pytest.raises(BackendError, match="is malformed"):
+        Program(buffers, [(kind, {"dtype": 1} | fields)], 0)
+
+
 def test_what_is_read_only_is_not_written():
     frozen = np.zeros(4)
     frozen.flags.writeable = False
