@@ -19,7 +19,7 @@ import pytest
 
 import tinyae
 from tinyae import ae, files, nn
-from tinyae.errors import ModelFileError, SettingError
+from tinyae.errors import ModelFileError, NotFittedError, SettingError
 from tinyae.files import writing
 
 X = np.random.default_rng(0).random((40, 6)).astype(np.float32)
@@ -73,7 +73,7 @@ def refused(path, match=None, **kwargs):
     finally:
         tracemalloc.stop()
     message = str(caught.value)
-    assert "\n" not in message
+    assert message.isprintable()
     assert message.startswith("load: ")
     assert len(message) < 600
     assert peak < 20e6
@@ -270,7 +270,8 @@ def test_the_file_is_plain(saved):
     """Any NumPy reads it; nothing in it is pickled; equal models are equal files."""
     with np.load(saved, allow_pickle=False) as arrays:
         state = tinyae.load(saved).net_.state_dict()
-        assert {name for name in arrays.files if name != "model.json"} == set(state)
+        history = {f"history_/{name}" for name in ("epoch", "loss", "nll", "kl")}
+        assert {name for name in arrays.files if name != "model.json"} == set(state) | history
         for name, value in state.items():
             np.testing.assert_array_equal(arrays[name], value)
     description = json.loads(entries(saved)["model.json"])
@@ -298,7 +299,9 @@ def test_settings_survive(tmp_path):
         random_state=np.random.default_rng(0), init=lambda shape, rng, dtype: rng.standard_normal(shape),
         output_activation=None,
     ).fit(X)  # fmt: skip
-    again = tinyae.load(model.save(tmp_path / "m"))
+    with pytest.warns(UserWarning, match="^save: optimizer, random_state, init cannot be written to a file; .*default"):
+        path = model.save(tmp_path / "m")
+    again = tinyae.load(path)
     np.testing.assert_array_equal(again.transform(X), model.transform(X))
     np.testing.assert_array_equal(again.score_samples(X), model.score_samples(X))
     assert again.transform(X).dtype == np.float64
@@ -400,6 +403,251 @@ def test_small_own_modules_over_many_features(tmp_path):
     model = tinyae.Autoencoder(2, encoder=Ends(), decoder=Repeat()).build(5000)
     again = tinyae.load(model.save(tmp_path / "m"), encoder=Ends(), decoder=Repeat())
     assert again.transform(np.zeros((1, 5000))).shape == (1, 2)
+
+
+@pytest.mark.parametrize("cls", [tinyae.VAE, tinyae.StackedAutoencoder, tinyae.StructuredVAE])
+def test_equal_models_are_equal_files(tmp_path, cls):
+    """Fitted twice by one seed, at other times: the same bytes."""
+    for name in "ab":
+        cls(2, hidden=(4,), max_iter=2, random_state=0).fit(X, validation_data=X[:9]).save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    again = tinyae.load(tmp_path / "a")
+    assert again.history_["epoch"] == [1, 2] and "val_loss" in again.history_ and "seconds" not in again.history_
+    assert all(type(epoch) is int for epoch in again.history_["epoch"])
+    again.save(tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_checkpoint_made_in_a_callback_is_whole(tmp_path, refit):
+    """What is saved between two epochs is a model like any other, of the epochs so far."""
+    seen = {}
+
+    def checkpoint(model, row):
+        path = model.save(tmp_path / str(row["epoch"]))
+        seen[row["epoch"]] = model.score_samples(X) if hasattr(model, "score_samples") else model.predict_proba(X)
+        again = tinyae.load(path)
+        assert again.history_["epoch"] == [*range(1, row["epoch"] + 1)] and again.n_iter_ == row["epoch"]
+        assert again.history_["loss"][-1] == row["loss"]
+        assert again.best_epoch_ == 1 + int(np.argmin(again.history_["loss"]))
+
+    for model, fit in ((tinyae.VAE(2, hidden=(4,), max_iter=3, random_state=0), (X,)),
+                       (tinyae.Classifier(max_iter=3, random_state=0), (X, np.arange(40) % 3))):  # fmt: skip
+        if refit:
+            model.set_params(max_iter=5).fit(*fit).set_params(max_iter=3)
+        model.fit(*fit, callbacks=checkpoint)
+        for epoch, values in seen.items():
+            again = tinyae.load(tmp_path / str(epoch))
+            found = again.score_samples(X) if hasattr(again, "score_samples") else again.predict_proba(X)
+            np.testing.assert_array_equal(found, values)
+        assert not np.array_equal(seen[1], seen[3])
+
+
+def test_nets_of_a_fitted_model_keep_the_output_activation(tmp_path):
+    """The decoder of a net ends before the activation: as a decoder of one's own it brings its model's along."""
+    for data, settings in ((X, {}), (X - 3, {}), (X, {"output_activation": "tanh"}), (X, {"loss": "bce"})):
+        model = tinyae.Autoencoder(2, hidden=(4,), max_iter=2, random_state=0, **settings).fit(data)
+        nets = {"encoder": model.net_.encoder, "decoder": model.net_.decoder}
+        again = tinyae.Autoencoder(2, loss=model.loss, **nets).build(6)
+        np.testing.assert_array_equal(again.reconstruct(data), model.reconstruct(data))
+        np.testing.assert_array_equal(again.score_samples(data), model.score_samples(data))
+        again.set_params(max_iter=1, lr=1e-9).fit(data)
+        np.testing.assert_allclose(again.reconstruct(data), model.reconstruct(data), atol=1e-6)
+        path = again.save(tmp_path / "m")
+        loaded = tinyae.load(path, **nets)
+        assert loaded.output_activation_ == model.output_activation_
+        np.testing.assert_array_equal(loaded.reconstruct(data), again.reconstruct(data))
+
+
+# -- models around models -------------------------------------------------------------------------------------------
+
+LABELS = {
+    "integers": np.arange(40) % 3 - 1, "text": np.array(["cat", "dog", "owl"])[np.arange(40) % 3],
+    "objects": np.array(["cat", "dog", "é\n"], object)[np.arange(40) % 3], "truth": np.arange(40) % 2 == 0,
+    "bytes": (np.arange(40) % 3).astype(np.uint8), "floats": np.arange(40) % 3 * 1.0,
+}  # fmt: skip
+
+
+def encoders():
+    small = {"max_iter": 2, "random_state": 0}
+    return {
+        "none": None,
+        "new": tinyae.Autoencoder(2, hidden=(4,), **small),
+        "fitted": tinyae.VAE(2, hidden=(4,), **small).fit(X),
+        "stacked": tinyae.StackedDenoisingAutoencoder(2, hidden=(4,), **small).fit(X),
+        "convolutional": tinyae.ConvolutionalAutoencoder(2, image_shape=(2, 3), hidden=(2,), **small).fit(X),
+    }
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_classes_survive(tmp_path, labels):
+    model = tinyae.Classifier(max_iter=2, random_state=0).fit(X, LABELS[labels])
+    again = tinyae.load(model.save(tmp_path / "m"))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X), strict=True)
+    np.testing.assert_array_equal(again.classes_, model.classes_, strict=True)
+    assert again.score(X, LABELS[labels]) == model.score(X, LABELS[labels])
+
+
+@pytest.mark.parametrize("which", ["none", "new", "fitted", "stacked", "convolutional"])
+@pytest.mark.parametrize("settings", [{}, {"freeze": True, "dtype": "float64"}], ids=["fine-tuned", "frozen"])
+def test_a_classifier_survives(tmp_path, which, settings):
+    y = LABELS["integers"]
+    model = tinyae.Classifier(encoders()[which], max_iter=2, random_state=0, **settings).fit(X, y)
+    path = model.save(tmp_path / "m")
+    again = tinyae.load(path)
+    assert type(again) is tinyae.Classifier and repr(again) == repr(model)
+    for method in ("predict", "predict_proba", "predict_log_proba"):
+        np.testing.assert_array_equal(getattr(again, method)(X), getattr(model, method)(X), strict=True)
+    assert {k: v for k, v in model.history_.items() if k != "seconds"} == again.history_
+    assert (again.n_iter_, again.best_epoch_, again.n_features_in_) == (2, model.best_epoch_, 6)
+    if which != "none":
+        assert type(again.encoder_) is type(model.encoder_)
+        np.testing.assert_array_equal(again.encoder_.transform(X), model.encoder_.transform(X))
+        shared = again.net_.encoder is again.encoder_.net_.encoder
+        assert shared, "one encoder, as before"
+    again.save(tmp_path / "b")
+    assert path.read_bytes() == (tmp_path / "b").read_bytes()
+    np.testing.assert_array_equal(again.fit(X, y).predict_proba(X), model.fit(X, y).predict_proba(X))
+    again.set_params(warm_start=True).fit(X, y)
+
+
+def test_a_classifier_on_a_net_of_ones_own(tmp_path):
+    def net():
+        return nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Tanh())
+
+    model = tinyae.Classifier(net(), max_iter=2, random_state=0).fit(X, LABELS["text"])
+    path = model.save(tmp_path / "m")
+    refused(path, r"encoder of its own.*load\(path, encoder=\.\.\.\)")
+    mine = net()
+    again = tinyae.load(path, encoder=mine)
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    assert again.encoder is mine and again.encoder_ is not mine
+    refused(path, "lacks the array encoder.weight", encoder=nn.Linear(6, 5))
+    refused(path, "does not fit|shape", encoder=tinyae.Autoencoder(2).build(6))
+    inner = tinyae.Autoencoder(2, encoder=nn.Linear(6, 2), max_iter=1).fit(X)
+    model = tinyae.Classifier(inner, max_iter=2, random_state=0).fit(X, LABELS["text"])
+    again = tinyae.load(model.save(path), encoder=nn.Linear(6, 2))
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+
+
+@pytest.mark.parametrize("given", [None, "new", "fitted", "stacked", "convolutional"])
+def test_a_detector_survives(tmp_path, given):
+    model = encoders().get(given)
+    detector = tinyae.AnomalyDetector(model, contamination=0.2)
+    detector = detector.calibrate(X) if given == "fitted" else detector.fit(X)
+    path = detector.save(tmp_path / "m")
+    again = tinyae.load(path)
+    assert type(again) is tinyae.AnomalyDetector and repr(again) == repr(detector)
+    for method in ("predict", "score_samples", "decision_function"):
+        np.testing.assert_array_equal(getattr(again, method)(X), getattr(detector, method)(X), strict=True)
+    assert (again.offset_, again.n_features_in_) == (detector.offset_, 6)
+    again.save(tmp_path / "b")
+    assert path.read_bytes() == (tmp_path / "b").read_bytes()
+    if given not in (None, "stacked"):
+        np.testing.assert_array_equal(again.fit(X).score_samples(X), detector.fit(X).score_samples(X))
+
+
+def test_what_is_not_fitted_is_not_saved(tmp_path):
+    for model in (tinyae.Classifier(), tinyae.AnomalyDetector(encoders()["fitted"])):
+        with pytest.raises(NotFittedError, match="save"):
+            model.save(tmp_path / "m")
+    mixed = np.array([1, "a"] * 20, object)
+    model = tinyae.Classifier(max_iter=1).fit(X, np.arange(40) % 2)
+    model.classes_ = mixed[:2]
+    with pytest.raises(SettingError, match="classes_ has dtype object"):
+        model.save(tmp_path / "m")
+    model = tinyae.AnomalyDetector(tinyae.Autoencoder(2, max_iter=1, optimizer=tinyae.optim.SGD, lr=None))
+    with pytest.warns(UserWarning, match="^save: model.optimizer cannot be written"):
+        model.fit(X).save(tmp_path / "m")
+    assert os.listdir(tmp_path) == ["m"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    model = tinyae.Classifier(encoders()["fitted"], max_iter=2, random_state=0).fit(X, LABELS["text"])
+    detector = tinyae.AnomalyDetector(encoders()["new"]).fit(X)
+    folder = tmp_path_factory.mktemp("whole")
+    return {"classifier": model.save(folder / "c").read_bytes(), "detector": detector.save(folder / "d").read_bytes()}
+
+
+@pytest.fixture
+def around(tmp_path, whole):
+    """A classifier and a detector, in files."""
+    for name, content in whole.items():
+        (tmp_path / name).write_bytes(content)
+    return {name: tmp_path / name for name in whole}
+
+
+@pytest.mark.parametrize(("which", "change", "match"), [
+    ("classifier", lambda d: d["parts"].pop("encoder_"), "does not fit"),
+    ("classifier", lambda d: d["parts"]["encoder_"].update(model="classifier"), "holds a 'classifier' model"),
+    ("classifier", lambda d: d["parts"]["encoder_"].update(model="evil"), "holds a 'evil' model"),
+    ("classifier", lambda d: d["parts"]["encoder_"].pop("fitted"), None),
+    ("classifier", lambda d: d["parts"]["encoder_"]["settings"].update(n_components=10**9), "more weights than"),
+    ("classifier", lambda d: d["parts"]["encoder_"]["settings"].update(n_components=3), "shape|lacks"),
+    ("classifier", lambda d: d.update(parts=3), None),
+    ("classifier", lambda d: d.pop("parts"), None),
+    ("classifier", lambda d: d["settings"].update(dtype="object"), "object. Ask for float32"),
+    ("classifier", lambda d: d["settings"].update(max_iter="x"), "max_iter='x'"),
+    ("classifier", lambda d: d["settings"].update(encoder="x"), None),
+    ("classifier", lambda d: d["fitted"].update(classes_=["a", "b", "c"]), "no sorted array"),
+    ("classifier", lambda d: d["fitted"].update(classes_={"array": "history_/loss", "as": "array"}), None),
+    ("classifier", lambda d: d["fitted"].update(classes_={"array": "encoder_/encoder.0.weight", "as": "array"}), None),
+    ("classifier", lambda d: d["fitted"].update(classes_={"array": "../etc/passwd", "as": "array"}), "lacks the array"),
+    ("classifier", lambda d: d["fitted"]["classes_"].update({"as": "__class__"}), None),
+    ("classifier", lambda d: d["fitted"].pop("classes_"), None),
+    ("classifier", lambda d: d["fitted"].pop("history_"), "lacks history_"),
+    ("classifier", lambda d: d["fitted"].update(n_iter_="x"), "n_iter_ is no whole number"),
+    ("classifier", lambda d: d["fitted"].update(n_features_in_=7), "does not fit"),
+    ("detector", lambda d: d["parts"].pop("model_"), None),
+    ("detector", lambda d: d["parts"]["model_"].update(model="anomaly-detector"), "holds a 'anomaly-detector' model"),
+    ("detector", lambda d: d["settings"].update(contamination=3), "contamination=3"),
+    ("detector", lambda d: d["settings"].update(model=3), "no setting model"),
+    ("detector", lambda d: d["fitted"].update(offset_="0"), "offset_ is no finite number"),
+    ("detector", lambda d: d["fitted"].update(offset_=float("nan")), "offset_ is no finite number"),
+    ("detector", lambda d: d["fitted"].pop("offset_"), None),
+    ("detector", lambda d: d.update(own=["encoder"]), "encoder of its own"),
+])  # fmt: skip
+def test_a_hostile_description_around_a_model(around, which, change, match):
+    refused(describe(around[which], change), match)
+
+
+@pytest.mark.parametrize(("array", "match"), [
+    (np.zeros((2, 4), np.float32), r"decoder\.weight has shape \(2, 4\)"),
+    (np.zeros((3, 3), np.float32), r"decoder\.weight has shape \(3, 3\)"),
+    (np.full((2, 3), np.inf, np.float32), "NaN or infinite"),
+    (np.zeros((2, 3), np.int64), "dtype int64"),
+])  # fmt: skip
+def test_a_wrong_array_around_a_model(around, array, match):
+    refused(rewrite(around["classifier"], lambda content: content.update({"decoder.weight.npy": npy(array)})), match)
+
+
+@pytest.mark.parametrize("classes", [
+    np.array(["dog", "cat", "owl"]), np.array(["cat", "cat", "owl"]), np.array(["cat", "dog"]),
+    np.array([1.0, np.nan, 3.0]), np.array([["cat", "dog", "owl"]]), np.array([b"cat", b"dog", b"owl"]),
+], ids=["unsorted", "twice", "few", "nan", "2-d", "bytes"])  # fmt: skip
+def test_wrong_classes(around, classes):
+    refused(rewrite(around["classifier"], lambda content: content.update({"classes_.npy": npy(classes)})))
+
+
+@pytest.mark.parametrize("which", ["classifier", "detector"])
+def test_any_changed_byte_around_a_model(around, which):
+    path, rng = around[which], random.Random(0)
+    whole = path.read_bytes()
+    for length in range(0, len(whole) - 1, len(whole) // 20):
+        path.write_bytes(whole[:length])
+        refused(path)
+    for _ in range(200):
+        spoiled = bytearray(whole)
+        for _ in range(rng.choice([1, 1, 8])):
+            spoiled[rng.randrange(len(whole))] = rng.randrange(256)
+        path.write_bytes(spoiled)
+        try:
+            model = tinyae.load(path)
+        except ModelFileError as problem:
+            assert str(problem).isprintable()
+        else:
+            assert model.predict(X).shape == (40,)
 
 
 # -- what is refused ------------------------------------------------------------------------------------------------
@@ -572,6 +820,18 @@ def test_a_hostile_header(saved, head):
     (lambda d: d["fitted"].update(history_=[1, 2]), None),
     (lambda d: d["fitted"].update(history_={"loss": ["<script>"]}), "no number"),
     (lambda d: d["fitted"].update(history_={"loss": 3}), None),
+    (lambda d: d["fitted"].pop("history_"), "lacks history_"),
+    (lambda d: d["fitted"].pop("n_iter_"), "lacks n_iter_"),
+    (lambda d: d["fitted"].pop("best_epoch_"), "lacks best_epoch_"),
+    (lambda d: d["fitted"].update(kept_epoch_="1"), "kept_epoch_ is no whole number"),
+    (lambda d: d.update(model="\x1b[31m" + "x" * 10**4), r"holds a '\\x1b\[31mxxx"),
+    (lambda d: d.update(format="\x1b" * 10**4), r"has format \\x1b"),
+    (lambda d: d["settings"].update(activation="\x1b[31m" + "x" * 10**4), r"activation='\\x1b\[31mxxx"),
+    (lambda d: d["settings"].update({"\x1b[31m" + "x" * 10**4: 1}), r"no setting \\x1b\[31mxxx"),
+    (lambda d: d["fitted"].update(output_activation_="\x1b[31m" + "x" * 10**4), r"\\x1b\[31mxxx"),
+    (lambda d: d["fitted"].update(history_=[{"array": "encoder.0.weight", "as": "list"}] * 99), "lacks the array"),
+    (lambda d: d["fitted"].update(history_=[[]] * 10**6), "more than 200000 items"),
+    (lambda d: d["fitted"].update(history_={"loss": [0.5] * 300_000}), "more than 200000 items"),
 ])  # fmt: skip
 def test_a_hostile_description(saved, change, match):
     refused(describe(saved, change), match)
@@ -615,6 +875,29 @@ def test_a_huge_description(saved, monkeypatch):
         rewrite(saved, lambda content: content.update({"model.json": b" " * (1 << 20) + content["model.json"]})),
         "larger than 1 MB",
     )
+
+
+@pytest.mark.parametrize("text", [b"[],", b"{},", b'"a",', b"0.5,", "é,".encode(), b'"\\ud83d",'])
+def test_a_description_costs_no_more_memory_than_the_file(saved, text):
+    """Megabytes of JSON may become a hundred times as much in lists and texts."""
+    for size in (3 << 20, 37 << 20):
+        content = b'{"format": 1, "more": [' + text * (size // len(text)) + b"0]}"
+        saved.write_bytes(b"")
+        with zipfile.ZipFile(saved, "w") as archive:
+            archive.writestr("model.json", content)
+        refused(saved, "items|larger than 4 MB")
+
+
+def test_a_long_history_survives(tmp_path):
+    model = tinyae.Autoencoder(2, max_iter=1, random_state=0).fit(X)
+    model.history_ = {name: [float(i) for i in range(300_000)] for name in ("epoch", "loss", "val_loss")}
+    assert tinyae.load(model.save(tmp_path / "m")).history_ == model.history_
+
+
+def test_a_history_in_the_description_is_read(saved):
+    """As files had it before: with its seconds."""
+    old = {"epoch": [1, 2], "loss": [0.5, 0.25], "seconds": [0.1, 0.2]}
+    assert tinyae.load(describe(saved, lambda d: d["fitted"].update(history_=old))).history_ == old
 
 
 def test_sizes_in_the_directory_are_not_believed(saved):

@@ -12,6 +12,7 @@ import copy
 
 import numpy as np
 
+from . import files
 from .ae import Autoencoder
 from .errors import NotFittedError, SettingError
 from .estimator import Estimator
@@ -19,6 +20,7 @@ from .estimator import Estimator
 __all__ = ["AnomalyDetector"]
 
 
+@files.saved("anomaly-detector", "model", "model_")
 class AnomalyDetector(Estimator):
     """Calls a row anomalous if ``model.score_samples`` of it is below ``offset_``, a quantile of those of normal rows.
 
@@ -86,6 +88,11 @@ class AnomalyDetector(Estimator):
         """``fit(X).predict(X)``."""
         return self.fit(X, y, **fit_params).predict(X)
 
+    def save(self, path):
+        """Write the detector with its model to an .npz file, for `tinyae.load`. Returns the path."""
+        self._check_fitted("save")
+        return files.save(self, path)
+
     def get_params(self, deep=True):
         """The settings as a dictionary; deep: the model's too, as ``model__n_components``."""
         params = super().get_params()
@@ -110,6 +117,17 @@ class AnomalyDetector(Estimator):
             estimator_type="outlier_detector", target_tags=TargetTags(required=False), input_tags=InputTags(),
             non_deterministic=False,
         )  # fmt: skip
+
+    def _own_arrays(self):
+        return {}
+
+    def _restore(self, parts, fitted, read):
+        """What `save` wrote; see ``files.saved``."""
+        self._check_contamination()
+        self.model_, self.offset_ = parts["model_"], fitted["offset_"]
+        self.n_features_in_ = self.model_.n_features_in_
+        if type(self.offset_) is not float or not np.isfinite(self.offset_):
+            raise SettingError("AnomalyDetector: offset_ is no finite number. The file is damaged.")
 
     def _check_contamination(self):
         self._check_number("contamination", lambda value: 0 <= value <= 0.5, "a share from 0 to 0.5")

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -6,11 +6,15 @@ from typing_extensions import Self
 
 from .ae import Autoencoder
 from .estimator import Estimator, _first, _fitted
+from .files import _P
 from .ops import Array
 
 __all__ = ["AnomalyDetector"]
 
 class AnomalyDetector(Estimator):
+    saved_name: ClassVar[str]
+    saved_parts: ClassVar[tuple[str, ...]]
+
     model: Autoencoder | None = _first(default=None, kw_only=False)
     contamination: float = 0.1
 
@@ -23,4 +27,5 @@ class AnomalyDetector(Estimator):
     def score_samples(self, X: npt.ArrayLike) -> Array: ...
     def decision_function(self, X: npt.ArrayLike) -> npt.NDArray[np.float64]: ...
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.int_]: ...
+    def save(self, path: _P) -> _P: ...
     def fit_predict(self, X: npt.ArrayLike, y: Any = None, **fit_params: Any) -> npt.NDArray[np.int_]: ...

@@ -14,16 +14,17 @@ from contextlib import contextmanager, suppress
 import numpy as np
 
 from ._version import __version__
-from .errors import ModelFileError, SettingError, TinyaeError
-from .nn import activation
+from .errors import ModelFileError, SettingError, TinyaeError, excerpt
+from .nn import Module, activation
 
-__all__ = ["load", "save", "writing"]
+__all__ = ["CLASSES", "load", "save", "saved", "writing"]
 
 _FORMAT = 1
 _DESCRIPTION = "model.json"
 _FITTED = ("n_features_in_", "output_activation_", "unit_interval_", "bits_", "n_iter_", "best_epoch_", "kept_epoch_",
-           "max_iter_", "baseline_", "history_", "pretraining_")  # fmt: skip
-_DESCRIPTION_LIMIT = 64 << 20  # bytes; a history of a million epochs fits
+           "max_iter_", "baseline_", "history_", "pretraining_", "classes_", "offset_")  # fmt: skip
+_DESCRIPTION_LIMIT = 4 << 20  # bytes; what may be long, a history or names, are arrays
+_DESCRIPTION_ITEMS = 200_000  # of lists and dictionaries: two bytes of text may become a hundred of memory
 
 
 @contextmanager
@@ -88,42 +89,89 @@ def _sync_folder(folder):
             os.close(handle)
 
 
+CLASSES = {}  # what can be saved beside the zoo: models around a model
+
+
+def saved(name, *parts):
+    """Class decorator: files know it by this name; parts are the attributes that hold an autoencoder, or a Module.
+
+    A part that is a setting may be fitted or not; one that ends in _ is. The class has ``_own_arrays()``, {name: array}
+    beside those of the parts, and ``_restore(parts, fitted, read)``, which checks and sets what was learned.
+    """
+
+    def enter(cls):
+        cls.saved_name, cls.saved_parts = name, parts
+        CLASSES[name] = cls
+        return cls
+
+    return enter
+
+
 def save(model, path):
     """Write a fitted model; returns the path.
 
-    The arrays stand under their names in ``net_``; the settings, the fitted attributes and the history in model.json.
-    Settings that are not plain values (a callable optimizer, a generator) are left out: they matter to ``fit`` only.
+    The arrays stand under their names in ``net_``, those of a model within a model under ``model_/``; settings and what
+    was fitted in model.json, columns of the history as arrays again. What takes another time each time is left out, the
+    history's seconds: equal models are equal files. So are settings that are not plain values (a callable optimizer, a
+    generator), with a warning: they matter to ``fit`` only.
 
     Raises SettingError for a class that is not in the registry: nobody could load it.
     """
     import json  # here and below: not part of what `import tinyae` costs
+    import warnings
     import zipfile
 
-    if "zoo_name" not in vars(type(model)):  # inherited is the parent's
-        raise SettingError(f"save: {type(model).__name__} is not in ZOO. Enter it by the decorator tinyae.ae.variant.")
-    fitted = {name: getattr(model, name) for name in _FITTED if hasattr(model, name)}
-    fitted["noise"] = [model.noise_.key, model.noise_.counter]
-    built = model.fitted_settings_  # those of today may have been changed since
-    settings = {name: _plain(value) for name, value in built.items() if name != "verbose"}
-    description = {
-        "format": _FORMAT,
-        "tinyae": __version__,
-        "model": model.zoo_name,
-        "settings": {name: value for name, value in settings.items() if value is not _left_out},
-        "own": [which for which in ("encoder", "decoder") if built[which] is not None],
-        "fitted": fitted,
-    }
+    arrays, left_out = {}, []
+    description = {"format": _FORMAT, "tinyae": __version__, **_dump(model, "", arrays, left_out)}
     # ZipInfo has a fixed date: equal models are equal files.
     with writing(path) as file, zipfile.ZipFile(file, "w") as archive:
-        for name, array in model.net_.state_dict().items():
+        for name, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False)
         archive.writestr(zipfile.ZipInfo(_DESCRIPTION), json.dumps(description))
+    if left_out:
+        warnings.warn(
+            f"save: {', '.join(dict.fromkeys(left_out))} cannot be written to a file; a loaded model has the default "
+            "instead, which matters to fit only. Set it again before another fit.", UserWarning, stacklevel=3,
+        )  # fmt: skip
     return path
 
 
+def _dump(model, prefix, arrays, left_out):
+    """model as JSON can say it; its arrays are added under prefix, the settings that cannot be said to left_out."""
+    cls = type(model)
+    name = vars(cls).get("zoo_name") or vars(cls).get("saved_name")  # inherited is the parent's
+    if name is None:
+        raise SettingError(f"save: {cls.__name__} is not in ZOO. Enter it by the decorator tinyae.ae.variant.")
+    parts = getattr(cls, "saved_parts", ())
+    built = getattr(model, "fitted_settings_", None) or model.get_params(deep=False)  # those of today may have changed
+    settings = {k: _plain(v) for k, v in built.items() if k not in ("verbose", "encoder", "decoder", *parts)}
+    left_out += [
+        f"{prefix.replace('_/', '.').replace('/', '.')}{k}" for k, value in settings.items() if value is _left_out
+    ]
+    own = [which for which in ("encoder", "decoder") if isinstance(built.get(which), Module)]
+    description = {"model": name, "settings": {k: v for k, v in settings.items() if v is not _left_out}, "own": own}
+    if parts:
+        models = {part: getattr(model, part, None) for part in parts}
+        description["parts"] = {
+            part: _dump(value, f"{prefix}{part}/", arrays, left_out)
+            for part, value in models.items() if value is not None and not isinstance(value, Module)
+        }  # fmt: skip
+        own_arrays = model._own_arrays()
+    elif hasattr(model, "net_"):
+        own_arrays = model.net_.state_dict()
+    else:
+        return description  # settings of a model that is not fitted
+    arrays.update({f"{prefix}{name}": array for name, array in own_arrays.items()})
+    fitted = {k: getattr(model, k) for k in _FITTED if hasattr(model, k)}
+    description["fitted"] = {k: _pack(value, f"{prefix}{k}", arrays) for k, value in fitted.items()}
+    if hasattr(model, "noise_"):
+        description["fitted"]["noise"] = [model.noise_.key, model.noise_.counter]
+    return description
+
+
 def load(path, zoo, encoder=None, decoder=None):
-    """The model that `save` wrote, its class looked up in zoo; see ``tinyae.load``."""
+    """The model that `save` wrote, its class looked up in zoo or in `CLASSES`; see ``tinyae.load``."""
     import zipfile
 
     path = os.fspath(path)
@@ -132,23 +180,131 @@ def load(path, zoo, encoder=None, decoder=None):
         raise ModelFileError(f"load: {what}.")
     try:
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
-            description = _describe(archive, path)
-            model = _make(description, zoo, path, encoder, decoder)
             # Of the file that is open: another may have its path by now. Not what the directory says: that may lie.
-            _check_size(model, description, len(archive.infolist()), os.fstat(file.fileno()).st_size, path)
-            model.build(description["fitted"]["n_features_in_"])
-            state = {name: _read(archive, name, path) for name in model.net_.state_dict()}
-            model.net_.load_state_dict(state)
-            _restore(model, description["fitted"])
+            reader = _Reader(archive, os.fstat(file.fileno()).st_size, path, {"encoder": encoder, "decoder": decoder})
+            description = _describe(archive, path)
+            return reader.model(description, {**CLASSES, **zoo})
     except TinyaeError as problem:
-        raise problem if isinstance(problem, ModelFileError) else ModelFileError(f"load: {path}: {problem}") from None
+        raise problem if isinstance(problem, ModelFileError) else ModelFileError(
+            f"load: {path}: {excerpt(str(problem), 250)}") from None  # fmt: skip
     except OSError as problem:
         raise ModelFileError(f"load: {path} cannot be read: {problem.strerror or problem}.") from None
     except Exception as problem:  # of damaged bytes zipfile, json and NumPy's header parser complain in a dozen ways
-        detail = (str(problem).splitlines() or [type(problem).__name__])[0]
+        detail = excerpt(str(problem) or type(problem).__name__, 100)
         raise ModelFileError(f"load: {path} is not a model saved by tinyae: {detail}") from problem
-    model.net_.eval()
-    return model
+
+
+class _Reader:
+    """An open file, and the models that its description and its arrays make."""
+
+    def __init__(self, archive, size, path, own):
+        self.archive, self.size, self.path, self.own = archive, size, path, own
+        self.names = set(archive.namelist())  # of what is not yet read
+        self.entries = len(self.names)
+
+    def model(self, description, classes, prefix="", fitted=True, dtype=None):
+        """The model of a description, its arrays under prefix; without its fitted part only if that may be missing.
+
+        dtype is that of the model around it, to which an encoder was converted.
+        """
+        cls = classes.get(description["model"])
+        if cls is None:
+            raise ModelFileError(
+                f"load: {self.path} holds a '{excerpt(description['model'])}' model. "
+                f"Known are: {', '.join(sorted(classes))}."
+            )
+        names = getattr(cls, "saved_parts", ())
+        inner = {name: text for name, text in classes.items() if name not in CLASSES}
+        dtypes = {part: description["settings"].get("dtype") if part.endswith("_") else None for part in names}
+        parts = {
+            part: self.model(description["parts"][part], inner, f"{prefix}{part}/", part.endswith("_"), dtypes[part])
+            for part in names if part in description["parts"]
+        }  # fmt: skip
+        model = self._make(cls, description, {k: part for k, part in parts.items() if not k.endswith("_")})
+        if not fitted and "fitted" not in description:
+            return model
+        unpacked = {k: self._unpack(description["fitted"][k]) for k in _FITTED if k in description["fitted"]}
+        _check_history(unpacked)
+        if names:
+            model._restore(parts, unpacked, lambda name: self.array(prefix + name))
+        else:
+            _check_size(model, description, self.entries, self.size, self.path)
+            model.build(description["fitted"]["n_features_in_"])
+            state = {name: self.array(prefix + name) for name in model.net_.state_dict()}
+            if dtype is not None:
+                model.net_ = model.net_.astype(dtype)
+            model.net_.load_state_dict(state)
+            _restore(model, unpacked, description["fitted"]["noise"])
+            model.net_.eval()
+        return model
+
+    def _make(self, cls, description, parts):
+        for which in description["own"]:
+            if self.own[which] is None:
+                raise ModelFileError(
+                    f"load: this model was trained with an {which} of its own. Pass one: load(path, {which}=...)."
+                )
+        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in description["settings"].items()}
+        unknown = sorted(set(settings) - set(cls.settings()).difference(getattr(cls, "saved_parts", ())))
+        if unknown:
+            raise ModelFileError(f"load: {self.path}: {cls.__name__} has no setting {excerpt(', '.join(unknown))}.")
+        return cls(**{**settings, **{k: self.own[k] for k in description["own"]}, **parts})
+
+    def array(self, name, kinds="f", finite=True):
+        """An array of the archive, once: a file cannot have a large one read many times. Its header is compared with
+        its bytes before anything is believed.
+        """
+        entry, shown = f"{name}.npy", excerpt(name)
+        if entry not in self.names:
+            raise ModelFileError(f"load: {self.path} lacks the array {shown}. It is damaged, or from another version.")
+        self.names.remove(entry)
+        with self.archive.open(entry) as member:
+            version = np.lib.format.read_magic(member)
+            read_header = (
+                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            )
+            shape, fortran, dtype = read_header(member)
+            if dtype.hasobject or dtype.kind not in kinds or fortran:
+                raise ModelFileError(f"load: {self.path}: {shown} has dtype {dtype}. Weights are plain float arrays.")
+            data = member.read()
+        size = int(np.prod(shape, dtype=object))
+        if size * dtype.itemsize != len(data):
+            raise ModelFileError(
+                f"load: {self.path}: {shown} promises shape {shape} and holds {len(data)} bytes. It is damaged."
+            )
+        array = np.frombuffer(data, dtype).reshape(shape)
+        if finite and not np.isfinite(array).all():
+            raise ModelFileError(f"load: {self.path}: {shown} holds values that are NaN or infinite. It is damaged.")
+        return array
+
+    def _unpack(self, value):
+        """What `_pack` was given."""
+        if isinstance(value, list):
+            return [self._unpack(part) for part in value]
+        if not isinstance(value, dict):
+            return value
+        if set(value) != {"array", "as"}:
+            return {name: self._unpack(part) for name, part in value.items()}
+        array = self.array(value["array"], "biuf" if value["as"] == "list" else "biufU", finite=False).copy()
+        return {"list": array.tolist, "array": lambda: array, "objects": lambda: array.astype(object)}[value["as"]]()
+
+
+def _pack(value, name, arrays):
+    """value as JSON can say it; arrays, and lists of numbers, which may be long, go to arrays under name."""
+    if isinstance(value, np.ndarray):
+        texts = value.dtype.hasobject
+        arrays[name] = value.astype(str) if texts else value
+        if value.dtype.kind not in "biufU" and not all(isinstance(v, str) for v in value.flat):
+            raise SettingError(f"save: {name} has dtype {value.dtype}. Only numbers and texts can be saved.")
+        return {"array": name, "as": "objects" if texts else "array"}
+    if isinstance(value, dict):
+        return {k: _pack(v, f"{name}/{k}", arrays) for k, v in value.items() if k != "seconds"}
+    if isinstance(value, list) and value and not any(isinstance(v, (dict, list)) for v in value):
+        arrays[name] = np.array(value)
+        return {"array": name, "as": "list"}
+    if isinstance(value, list):
+        return [_pack(v, f"{name}/{i}", arrays) for i, v in enumerate(value)]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 _left_out = object()
@@ -166,22 +322,32 @@ def _plain(value):
     return value if value is None or type(value) in (bool, int, float, str) else _left_out
 
 
-def _restore(model, fitted):
+def _check_history(fitted):
+    """Numbers in every column, and all of what a training leaves, or nothing of it."""
+    before = fitted.get("pretraining_", [])  # of one net, or of one after another
+    histories = [fitted.get("history_", {}), *(before if isinstance(before, list) else [before])]
+    if any(type(value) not in (int, float) for history in histories for column in history.values() for value in column):
+        raise ValueError("the history holds what is no number")
+    lacking = [name for name in ("history_", "n_iter_", "best_epoch_") if name not in fitted]
+    if "offset_" not in fitted and 0 < len(lacking) < 3:
+        raise ValueError(f"it lacks {', '.join(lacking)}")
+    for name in ("n_iter_", "best_epoch_", "kept_epoch_"):
+        if type(fitted.get(name, 0)) is not int:
+            raise ValueError(f"{name} is no whole number")
+
+
+def _restore(model, fitted, noise):
     """The fitted attributes, each by name: a file cannot set others."""
     output, choices = fitted["output_activation_"], [model.output_activation_]  # of data in [0, 1], as built
     activation(output)  # raises if there is no such
     if model.loss in model._unbounded_losses():
         choices.append(model._resolve_output(False))
-    if output not in choices:
+    if output not in choices and model.decoder is None:
         raise ValueError(f"output_activation_={output!r} is not what its settings lead to")
-    before = fitted.get("pretraining_", [])  # of one net, or of one after another
-    histories = [fitted.get("history_", {}), *(before if isinstance(before, list) else [before])]
-    if any(type(value) not in (int, float) for history in histories for column in history.values() for value in column):
-        raise ValueError("the history holds what is no number")
-    model.noise_.key, model.noise_.counter = (int(n) % 2**64 for n in fitted["noise"])
-    for name in _FITTED:
-        if name in fitted:
-            setattr(model, name, fitted[name])
+    model.noise_.key, model.noise_.counter = (int(n) % 2**64 for n in noise)
+    for name, value in fitted.items():
+        if name not in ("classes_", "offset_"):
+            setattr(model, name, value)
 
 
 def _describe(archive, path):
@@ -192,35 +358,20 @@ def _describe(archive, path):
         raise ModelFileError(f"load: {path} is an archive without {_DESCRIPTION}, not a model saved by tinyae.")
     for info in archive.infolist():
         if info.compress_type != zipfile.ZIP_STORED:
-            raise ModelFileError(f"load: {path}: {info.filename} is compressed; tinyae's own files are not.")
+            raise ModelFileError(f"load: {path}: {excerpt(info.filename)} is compressed; tinyae's own files are not.")
     if archive.getinfo(_DESCRIPTION).file_size > _DESCRIPTION_LIMIT:
         raise ModelFileError(f"load: {path}: {_DESCRIPTION} is larger than {_DESCRIPTION_LIMIT >> 20} MB.")
-    description = json.loads(archive.read(_DESCRIPTION))
+    text = archive.read(_DESCRIPTION)
+    if sum(map(text.count, (b",", b"[", b"{"))) > _DESCRIPTION_ITEMS:
+        raise ModelFileError(f"load: {path}: {_DESCRIPTION} has more than {_DESCRIPTION_ITEMS} items. It is damaged.")
+    description = json.loads(text)
     if description["format"] != _FORMAT:
         raise ModelFileError(
-            f"load: {path} has format {description['format']}, written by tinyae {description['tinyae']}; this is "
+            f"load: {path} has format {excerpt(description['format'], 20)}, written by tinyae "
+            f"{excerpt(description['tinyae'], 20)}; this is "
             f"tinyae {__version__}, which reads format {_FORMAT}. Upgrade, or save the model again."
         )
     return description
-
-
-def _make(description, zoo, path, encoder, decoder):
-    cls = zoo.get(description["model"])
-    if cls is None:
-        raise ModelFileError(
-            f"load: {path} holds a {description['model']!r} model. Known are: {', '.join(sorted(zoo))}."
-        )
-    own = {"encoder": encoder, "decoder": decoder}
-    for which, module in own.items():
-        if which in description["own"] and module is None:
-            raise ModelFileError(
-                f"load: this model was trained with an {which} of its own. Pass one: load(path, {which}=...)."
-            )
-    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in description["settings"].items()}
-    unknown = sorted(set(settings) - set(cls.settings()))
-    if unknown:
-        raise ModelFileError(f"load: {path}: {cls.__name__} has no setting {', '.join(unknown)}.")
-    return cls(**{**settings, **{k: own[k] for k in description["own"]}})
 
 
 def _check_size(model, description, entries, size, path):
@@ -231,24 +382,3 @@ def _check_size(model, description, entries, size, path):
     wanted, widest = model.least_size(n_features)
     if max(wanted, widest) * 4 > size or len(model._hidden(n_features)) + 2 > entries:
         raise ModelFileError(f"load: {path}: its layers would need more weights than the file has. It is damaged.")
-
-
-def _read(archive, name, path):
-    entry = f"{name}.npy"
-    if entry not in archive.namelist():
-        raise ModelFileError(f"load: {path} lacks the array {name}. It is damaged, or from another version.")
-    info = archive.getinfo(entry)
-    with archive.open(info) as member:
-        version = np.lib.format.read_magic(member)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read_header(member)
-        if dtype.hasobject or dtype.kind != "f" or fortran:
-            raise ModelFileError(f"load: {path}: {name} has dtype {dtype}. Weights are plain float arrays.")
-        data = member.read()
-    size = int(np.prod(shape, dtype=object))
-    if size * dtype.itemsize != len(data):
-        raise ModelFileError(f"load: {path}: {name} promises shape {shape} and holds {len(data)} bytes. It is damaged.")
-    array = np.frombuffer(data, dtype).reshape(shape)
-    if not np.isfinite(array).all():
-        raise ModelFileError(f"load: {path}: {name} holds values that are NaN or infinite. It is damaged.")
-    return array

@@ -63,7 +63,9 @@ def variant(name, *, family, paper, aliases=(), proof=""):
 
 
 def load(path, *, encoder=None, decoder=None):
-    """The model that ``save`` wrote. Only classes in ``ZOO`` are made, and nothing is unpickled.
+    """The model that ``save`` wrote: an autoencoder, a `Classifier` or an `AnomalyDetector`.
+
+    Only classes in ``ZOO`` and these two are made, and nothing is unpickled.
 
     encoder, decoder : Module
         The nets of a model that was given its own: the file holds their weights, not their code.
@@ -130,7 +132,8 @@ class Autoencoder(Latent, Estimator):
     decay : float
         While training, ``decay * (sum of all weights squared)`` is added to the loss; biases are left out.
     encoder, decoder : Module, optional
-        Your own nets, copied into ``net_``; a decoder of your own ends in its own output activation.
+        Your own nets, copied into ``net_``; a decoder of your own ends in its own output activation, that of a fitted
+        model (``model.net_.decoder``) keeps that model's.
 
     Attributes
     ----------
@@ -237,6 +240,7 @@ class Autoencoder(Latent, Estimator):
         self.noise_ = Generator(noise)
         self.output_activation_ = self._resolve_output(True)
         self.net_ = self.make_net()
+        self.net_.decoder.output_activation = self.output_activation_
         return self
 
     def make_net(self):
@@ -296,7 +300,7 @@ class Autoencoder(Latent, Estimator):
         target = self._check_target(X, target, "fit")
         self.unit_interval_ = _in_unit_interval(X)
         bounded = self.unit_interval_ if target is None else _in_unit_interval(target)
-        self.output_activation_ = self._resolve_output(bounded)
+        self.output_activation_ = self.net_.decoder.output_activation = self._resolve_output(bounded)
         X, target, validation = self._split(X, target, validation_data)
         validate = None if validation is None else lambda: self._mean_terms(*validation)
         self.baseline_ = self._mean_row_loss(X if target is None else target)
@@ -324,16 +328,16 @@ class Autoencoder(Latent, Estimator):
                 epochs=self.max_iter_,
                 validate=validate,
                 patience=self.n_iter_no_change if self.early_stopping else None,
-                callbacks=[lambda row, f=f: f(self, row) for f in callbacks],
+                callbacks=self._told(callbacks),
                 progress=self._progress(epoch_batches),
                 compile=self.compile,
             )
         except (KeyboardInterrupt, DivergedError) as interruption:
             self.kept_epoch_ = interruption.best.epoch
-            self._remember(interruption.history, interruption.best)
+            self._remember(interruption.history, interruption.best.epoch)
             raise
         self.kept_epoch_ = best.epoch if self.early_stopping else len(history)
-        self._remember(history, best)
+        self._remember(history, best.epoch)
         return self
 
     def _progress(self, epoch_batches):
@@ -362,9 +366,20 @@ class Autoencoder(Latent, Estimator):
             for category, text in self._doubts():
                 warnings.warn(f"{type(self).__name__}.fit: {text}", category, stacklevel=3)
 
-    def _remember(self, history, best):
+    def _told(self, callbacks):
+        """The callbacks as the training calls them: with the model, which holds the history so far, fit to be saved."""
+        rows = []
+
+        def remember(row):
+            rows.append(row)
+            self.kept_epoch_ = len(rows)
+            self._remember(rows, 1 + int(np.argmin([row.get("val_loss", row["loss"]) for row in rows])))
+
+        return [*([remember] if callbacks else ()), *(lambda row, f=f: f(self, row) for f in callbacks)]
+
+    def _remember(self, history, best_epoch):
         self.history_ = {name: [row[name] for row in history] for name in (history[0] if history else ())}
-        self.n_iter_, self.best_epoch_ = len(history), best.epoch
+        self.n_iter_, self.best_epoch_ = len(history), best_epoch
 
     # -- using ------------------------------------------------------------------------------------------------------
 
@@ -545,7 +560,7 @@ class Autoencoder(Latent, Estimator):
                 "value (or MinMaxScaler) what are shares or shades, as of pixels."
             )
         if self.decoder is not None:
-            return "linear"
+            return getattr(self.decoder, "output_activation", "linear")
         if self.output_activation != "auto":
             return self.output_activation
         return "sigmoid" if bounded else "linear"

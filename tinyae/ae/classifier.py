@@ -12,10 +12,10 @@ import warnings
 
 import numpy as np
 
-from .. import nn, ops, optim
+from .. import files, nn, ops, optim
 from ..data import batches
 from ..engine import no_grad
-from ..errors import DataError, DivergedError, SettingError, ShapeError
+from ..errors import DataError, DivergedError, SettingError, ShapeError, excerpt
 from ..estimator import Estimator
 from ..nn.module import _evaluating
 from ..nn.norm import _least_rows
@@ -30,6 +30,7 @@ from .latent import numpy_generator
 __all__ = ["Classifier"]
 
 
+@files.saved("classifier", "encoder", "encoder_")
 class Classifier(Estimator):
     """A softmax layer on an encoder: p(class | x) = softmax(z W + b), where z is the code of x.
 
@@ -168,15 +169,15 @@ class Classifier(Estimator):
             history, best = train(
                 objective, optimizer, epoch_batches, module=learning, epochs=self.max_iter_, validate=validate,
                 patience=self.n_iter_no_change if self.early_stopping else None,
-                callbacks=[lambda row, f=f: f(self, row) for f in callbacks], progress=self._progress(epoch_batches),
+                callbacks=self._told(callbacks), progress=self._progress(epoch_batches),
                 compile=self.compile,
             )  # fmt: skip
         except (KeyboardInterrupt, DivergedError) as interruption:
             self.kept_epoch_ = interruption.best.epoch
-            self._remember(interruption.history, interruption.best)
+            self._remember(interruption.history, interruption.best.epoch)
             raise
         self.kept_epoch_ = best.epoch if self.early_stopping else len(history)
-        self._remember(history, best)
+        self._remember(history, best.epoch)
         return self
 
     def _build(self, X, classes):
@@ -244,11 +245,57 @@ class Classifier(Estimator):
         predicted = self.predict(X)
         return float(np.mean(predicted == self._labelled(y, len(predicted), "score")))
 
+    def save(self, path):
+        """Write settings, weights, classes and history, and the encoder's model, to an .npz file for `tinyae.load`.
+
+        A Module as encoder is the caller's code: ``load(path, encoder=...)``. A warm start after loading draws its
+        batches anew. Returns the path.
+        """
+        self._check_fitted("save")
+        return files.save(self, path)
+
     # -- the parts of the above -------------------------------------------------------------------------------------
+
+    def _own_arrays(self):
+        """Of a Module as encoder, and of the softmax layer; an autoencoder's are its own."""
+        shared = isinstance(self.encoder_, Autoencoder)
+        return {k: v for k, v in self.net_.state_dict().items() if not (shared and k.startswith("encoder."))}
+
+    def _restore(self, parts, fitted, read):
+        """What `save` wrote; see ``files.saved``."""
+        self._check_settings()
+        self._init_rng, self._batch_rng = numpy_generator(self.random_state).spawn(2)
+        self.encoder_ = parts.get("encoder_")
+        own = isinstance(self.encoder, nn.Module) and self.encoder_ is None
+        if own:
+            self.encoder_ = copy.deepcopy(self.encoder).astype(self.dtype)
+        shared = isinstance(self.encoder_, Autoencoder)
+        inner = self.encoder_.net_.encoder if shared else self.encoder_ if own else nn.Sequential()
+        self.net_ = Net(inner, None)
+        self.classes_, self.bits_ = fitted["classes_"], bool(fitted["bits_"])
+        for name in ("n_features_in_", "n_iter_", "best_epoch_", "kept_epoch_", "max_iter_", "baseline_", "history_"):
+            setattr(self, name, fitted[name])
+        state = {name: read(name) for name in (*self._own_arrays(), "decoder.weight", "decoder.bias")}
+        classes, weight, bias = self.classes_, state["decoder.weight"], state["decoder.bias"]
+        features = self.encoder_.n_features_in_ if shared else self.n_features_in_
+        if features != self.n_features_in_ or (self.encoder_ is None and features != len(weight)):
+            raise ShapeError(f"Classifier: n_features_in_={excerpt(self.n_features_in_)} does not fit its arrays.")
+        if not isinstance(classes, np.ndarray) or classes.ndim != 1 or not np.all(classes[1:] > classes[:-1]):
+            raise DataError("Classifier: classes_ is no sorted array of different labels. The file is damaged.")
+        width = self._apply(np.zeros((1, features), np.int8), type(self)._codes).shape[1]
+        if weight.shape != (width, len(classes)) or bias.shape != (len(classes),):
+            raise ShapeError(
+                f"Classifier: decoder.weight has shape {weight.shape}, decoder.bias {bias.shape}; the codes' length is "
+                f"{width}, and there are {len(classes)} classes."
+            )
+        self.net_.decoder = nn.Linear(width, len(classes), generator=self._init_rng, dtype=self.dtype)
+        self.net_.load_state_dict(state, strict=not shared)
+        self.net_.eval()
 
     _as_bits = Autoencoder._as_bits
     penalties = Autoencoder.penalties
     _progress, _remember, _say_doubts = Autoencoder._progress, Autoencoder._remember, Autoencoder._say_doubts
+    _told = Autoencoder._told
 
     def _doubts(self):
         return defaults.doubts(self, self.baseline_)

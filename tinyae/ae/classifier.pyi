@@ -5,6 +5,7 @@ import numpy.typing as npt
 from typing_extensions import Self
 
 from ..estimator import Estimator, _first, _fitted
+from ..files import _P
 from ..nn.init import Init
 from ..nn.module import Module, Parameter
 from ..ops import Array
@@ -15,6 +16,8 @@ from .base import Autoencoder, Callback, Net, Seed
 __all__ = ["Classifier"]
 
 class Classifier(Estimator):
+    saved_name: ClassVar[str]
+    saved_parts: ClassVar[tuple[str, ...]]
     penalties: ClassVar[Mapping[str, str]]
 
     encoder: Autoencoder | Module | None = _first(default=None, kw_only=False)
@@ -57,4 +60,5 @@ class Classifier(Estimator):
     def predict_proba(self, X: npt.ArrayLike) -> Array: ...
     def predict_log_proba(self, X: npt.ArrayLike) -> Array: ...
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]: ...
+    def save(self, path: _P) -> _P: ...
     def score(self, X: npt.ArrayLike, y: npt.ArrayLike) -> float: ...
