@@ -311,13 +311,14 @@ def test_not_fitted(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [ConvergenceWarning, NotFittedError])
-def test_what_is_scikit_learns_too_travels_between_processes(kind):
+def test_what_is_scikit_learns_too_travels_between_processes(kind, tmp_path):
     pytest.importorskip("sklearn.exceptions")
     problem = pickle.loads(pickle.dumps(also_sklearns(kind)("why")))
     assert type(problem) is also_sklearns(kind) and problem.args == ("why",)
     code = f"import pickle, sys; print(type(pickle.loads({pickle.dumps(problem)!r})), 'sklearn' in sys.modules)"
-    alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert alone == f"<class 'tinyae.errors.{kind.__name__}'> False\n"
+    # Where the tests are started there may be another tinyae/, or another module's name: Python -c looks there first.
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == f"<class 'tinyae.errors.{kind.__name__}'> False\n"
 
 
 def test_data_that_the_loss_cannot_express():
@@ -747,13 +748,14 @@ def test_build():
 # -- scikit-learn ---------------------------------------------------------------------------------------------------
 
 
-def test_it_is_not_imported():
+def test_it_is_not_imported(tmp_path):
     """Settings, fit, transform, save: all without scikit-learn, or inspect and json before they are needed."""
     code = (
         "import sys, numpy, tinyae; tinyae.VAE(2, max_iter=1).fit(numpy.eye(4)).score(numpy.eye(4)); "
         "print('sklearn' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.filterwarnings("ignore:Estimator .* does not inherit from:UserWarning")

@@ -154,10 +154,13 @@ def test_triangles_are_solved_by_substitution(transpose):
     def worst(y):
         return max(abs((Fraction(v) - e) / e) for v, e in zip(y.tolist(), exact))
 
-    tried = np.linalg.solve(rows, b)
+    try:
+        tried = worst(np.linalg.solve(rows, b))
+    except np.linalg.LinAlgError:  # some LAPACK's pivots end at exactly 0
+        tried = np.inf
     y = ops.solve_triangular(t, b, transpose=transpose)
     assert np.linalg.cond(t) > 1e15 and worst(y) < 1e-12
-    assert transpose or worst(tried) > 1e-12
+    assert transpose or tried > 1e-12
     flipped = ops.solve_triangular(t[::-1, ::-1], b, lower=False, transpose=transpose)
     assert np.array_equal(flipped, y[::-1]), "an upper triangle is the lower one turned round, to the last bit"
 
