@@ -274,6 +274,13 @@ def test_log_cosh_far_away():
     np.testing.assert_allclose(loss.data, [1e4 - np.log(2), 1e4 - np.log(2), 0], atol=1e-15)
     loss.sum().backward()
     np.testing.assert_allclose(d.grad.data, [1, -1, 0])
+    for dtype in (np.float32, np.float64):
+        most = np.finfo(dtype).max
+        d = Tensor(np.array([most, -most, np.inf, -np.inf], dtype), requires_grad=True)
+        loss = nn.log_cosh(d, np.zeros(4), reduction="none")
+        assert loss.tolist() == [most, most, np.inf, np.inf]
+        loss.sum().backward()
+        assert d.grad.tolist() == [1, -1, 1, -1]
 
 
 def test_cosine_distance_of_special_directions():
@@ -285,6 +292,12 @@ def test_cosine_distance_of_special_directions():
     assert np.isfinite(zero.grad.data).all()
     with pytest.raises(ShapeError, match="0-d"):
         nn.cosine_distance(1.0, 2.0)
+    for scale in np.array([1e-25, 1.0, 1e19, 1e30], np.float32):  # the products of all but one are out of range
+        a = Tensor(np.array([3.0, 4.0], np.float32) * scale, requires_grad=True)
+        loss = nn.cosine_distance(a, np.array([4.0, 3.0], np.float32) * scale, eps=1e-30)
+        np.testing.assert_allclose(loss.item(), 1 - 24 / 25, rtol=1e-5)  # an ulp of 1 is 3e-6 of it
+        loss.backward()
+        assert np.isfinite(a.grad.data).all()
 
 
 def test_pos_weight(rng):

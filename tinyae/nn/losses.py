@@ -93,7 +93,9 @@ def log_cosh(x_hat, x, *, reduction="mean", weight=None, mask=None):
     x_hat, x = _operands("log_cosh", x_hat, x, mask=mask)
     with np.errstate(all="ignore"):
         d = x_hat - x
-        return _reduce("log_cosh", ops.softplus(-2.0 * d) + d - math.log(2.0), reduction, weight, mask)
+        below = d < -64.0  # there softplus(-2 d) is -2 d, in every digit, and may be infinite where d is not
+        terms = ops.where(below, -d, ops.softplus(-2.0 * ops.where(below, 0.0, d)) + d)
+        return _reduce("log_cosh", terms - math.log(2.0), reduction, weight, mask)
 
 
 def cosine_distance(x_hat, x, *, eps=1e-8, reduction="mean", weight=None, mask=None):
@@ -103,8 +105,9 @@ def cosine_distance(x_hat, x, *, eps=1e-8, reduction="mean", weight=None, mask=N
     """
     x_hat, x = _operands("cosine_distance", x_hat, x, mask=mask, over_last=True)
     with np.errstate(all="ignore"):
-        norms = [ops.maximum(ops.norm(v, axis=-1), eps) for v in (x_hat, x)]
-        terms = 1.0 - ops.sum(x_hat * x, axis=-1) / (norms[0] * norms[1])
+        # Each by its own norm first: products of large values, and of small ones, leave the range.
+        directions = [v / ops.maximum(ops.norm(v, axis=-1, keepdims=True), eps) for v in (x_hat, x)]
+        terms = 1.0 - ops.sum(directions[0] * directions[1], axis=-1)
         return _reduce("cosine_distance", terms, reduction, weight, mask)
 
 
