@@ -1,5 +1,6 @@
 """tinyae/download.py against a local HTTP server: what arrives is whole, or nothing arrives and the reason is said."""
 
+import contextlib
 import hashlib
 import http.server
 import importlib
@@ -35,7 +36,9 @@ def small(monkeypatch, tmp_path):
 
 
 class Mirror(http.server.BaseHTTPRequestHandler):
-    """Answers by the first part of the path: /good, /wrong, /cut, /chunked, /long, /short, /stall; else 404."""
+    """Answers by the first part of the path: /good, /wrong, /cut, /chunked, /long, /short, /stall,
+    /trickle; else 404.
+    """
 
     protocol_version = "HTTP/1.1"
 
@@ -43,7 +46,7 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         self.server.asked.append(self.path)
         _, how, name = self.path.split("/")
         raw = FILES[name]
-        if how not in ("good", "wrong", "cut", "chunked", "long", "short", "stall"):
+        if how not in ("good", "wrong", "cut", "chunked", "long", "short", "stall", "trickle"):
             self.send_error(404)
             return
         self.close_connection = True
@@ -58,6 +61,13 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if how == "stall":
             self.server.release.wait(10)
+            return
+        if how == "trickle":
+            with contextlib.suppress(OSError):  # of a client that has gone
+                for byte in body:
+                    self.wfile.write(bytes([byte]))
+                    if self.server.release.wait(0.05):
+                        return
             return
         self.wfile.write(body[: len(body) // 2] if how == "cut" else body)
 
@@ -184,6 +194,13 @@ def test_silent_mirror(server):
     assert "said nothing for 0.1 s after 0 bytes" in failure(mirrors=[server.url + "stall"], timeout=0.1)
 
 
+def test_trickling_mirror(server, tmp_path, monkeypatch):
+    """Never silent for long, and never done: given up by the time that the whole file may take."""
+    monkeypatch.setattr("tinyae.download.SLOWEST", 10**9)
+    assert "sent only" in failure(mirrors=[server.url + "trickle"], timeout=0.3)
+    assert listing(tmp_path / "cache" / "small") == []
+
+
 def test_ctrl_c_leaves_nothing(server, tmp_path):
     def interrupt(file, done, total):
         if done:
@@ -223,7 +240,7 @@ def test_names_that_are_not_offered():
 def test_well_known_mirrors():
     for name in ("mnist", "fashion-mnist"):
         source = data.SOURCES[name]
-        assert len(source.mirrors) == 2 and all(url.startswith("http") and url.endswith("/") for url in source.mirrors)
+        assert len(source.mirrors) == 2 and all(url.startswith("https://") and url.endswith("/") for url in source.mirrors)
         assert len(source.files) == 4
         assert all(size > 0 and len(bytes.fromhex(sha256)) == 32 for size, sha256 in source.files.values())
 

@@ -20,6 +20,7 @@ from .files import writing
 __all__ = ["download"]
 
 CHUNK = 1 << 18
+SLOWEST = 20_000  # bytes per second, on the average of a file: a mirror that trickles is given up, too
 
 
 def download(name, folder=None, *, mirrors=None, progress=None, timeout=30.0):
@@ -28,7 +29,7 @@ def download(name, folder=None, *, mirrors=None, progress=None, timeout=30.0):
     folder        where to; None is ``cache_dir()/name``. A file that is there with the right checksum is kept
     mirrors       base addresses to try in turn for each file; None is the well-known ones
     progress      called as progress(file, bytes so far, bytes in all); None draws a bar if stderr is a terminal
-    timeout       seconds without an answer after which a mirror is given up
+    timeout       seconds without an answer after which a mirror is given up; a file has as long and 1 s per 20 kB
 
     Errors: SettingError for a name that is not on the web; DownloadError if no mirror gives a file (each one's
     reason: not reachable, refused, cut, wrong checksum with both sums), or if the folder cannot be written.
@@ -97,18 +98,22 @@ def _fetch_from(url, target, size, sha256, progress, timeout):
 def _stream(url, size, timeout):
     """The bytes behind `url`, in chunks. Everything that goes wrong on the way is a _MirrorError."""
     import http.client
+    import time
     import urllib.error
     import urllib.request
 
-    done = 0
+    done, limit = 0, timeout + size / SLOWEST
+    end = time.monotonic() + limit
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "tinyae"})
         with urllib.request.urlopen(request, timeout=timeout) as response:
             promised = response.headers.get("Content-Length")
-            while chunk := response.read(CHUNK):
+            while chunk := response.read1(CHUNK):  # what is there: read would wait for the whole of a trickle
                 done += len(chunk)
                 if done > size:
                     raise _MirrorError(f"sends more than the {size} bytes that the file has")
+                if time.monotonic() > end:
+                    raise _MirrorError(f"sent only {done} of {size} bytes in {limit:.3g} s")
                 yield chunk
         # Up to Python 3.11, read(n) ends at a cut connection as if all were there.
         if promised is not None and done != int(promised):

@@ -5,6 +5,7 @@ from typing import Literal
 __all__ = ["download"]
 
 CHUNK: int
+SLOWEST: int
 
 def download(
     name: Literal["mnist", "fashion-mnist"] | str,
