@@ -27,7 +27,7 @@ RINGS = [
     ["plan"],
     ["train", "data", "formats", "delimited", "download", "files", "estimator", "metrics"],
     ["ae"],
-    ["detect", "plot", "report", "show", "export", "learn"],
+    ["detect", "plot", "report", "errata", "show", "export", "learn"],
     ["cli", "__main__"],
 ]
 RING = {name: ring for ring, names in enumerate(RINGS) for name in names} | {"errors": -1}  # which everything may raise

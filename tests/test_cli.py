@@ -1093,6 +1093,7 @@ def test_where_a_claim_is_written(tinyae_says):
     (("pca", "--seed", "x"), "show: argument --seed: invalid int value: 'x'."),
     (("pca", "--data", "onehot"), "show: onehot has no grey images with labels. Give digits, mnist or fashion-mnist."),
     (("pca", "--data", "mnist"), "load_data('mnist'): not in "),
+    (("pca", "--markdown"), "show: --markdown is for errata. Give `tinyae show errata --markdown`."),
     (("pca", "--out", "."), "show: --out . is a folder. Give a file."),
     (("pca", "--out", "x.txt"), "show: --out x.txt: the picture is a PNG. Give a name that ends in .png."),
     (("pca", "--out", "nowhere/x.png"), "show: --out nowhere/x.png: No such file or directory. Give another file."),

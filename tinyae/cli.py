@@ -156,8 +156,10 @@ def _parser():
         variant.set_defaults(run=_train, variant=name)
 
     show = _add_command(commands, "show", "what is said about autoencoders, shown: a picture and its numbers", _show)
-    show.epilog = "example:\n  tinyae show latent-maps --out maps.png"
-    show.add_argument("name", nargs="?", metavar="NAME", help="which claim; without one, all are listed")
+    show.epilog = "examples:\n  tinyae show latent-maps --out maps.png\n  tinyae show errata"
+    show.add_argument("name", nargs="?", metavar="NAME", help="which claim; without one, all are listed; errata: what "
+                      "is often said and is not so, with the right form and the test that shows it")  # fmt: skip
+    show.add_argument("--markdown", action="store_true", help="errata as the table of the README")
     show.add_argument("--out", metavar="FILE", help="the picture, a PNG (default: NAME.png)")
     show.add_argument("--data", default="digits", metavar="NAME|FILE", help="images with labels (default: digits)")
     show.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, batches and noise (default: 0)")
@@ -427,6 +429,11 @@ def _versions():
 
 
 def _show(arguments):
+    if arguments.name == "errata":
+        _errata(arguments.markdown)
+        return
+    if arguments.markdown:
+        raise SettingError("show: --markdown is for errata. Give `tinyae show errata --markdown`.")
     if arguments.name is None:
         _print_table(("name", "claim"), [(name, sentence) for name, (sentence, _) in claims.CLAIMS.items()])
         return
@@ -444,6 +451,18 @@ def _show(arguments):
     except OSError as problem:
         raise DataError(f"show: --out {out}: {problem.strerror or problem}. Give another file.") from problem
     print(claims.CLAIMS[arguments.name][0], line, f"wrote {out}", sep="\n")
+
+
+def _errata(markdown):
+    from .errata import ERRATA
+
+    if markdown:
+        _print_markdown(("said", "right", "shown by, in `tests/test_errata.py`"), ERRATA)
+        return
+    for number, erratum in enumerate(ERRATA):
+        print(end="\n" if number else "")
+        for label, text in (("said   ", erratum.said), ("right  ", erratum.right), ("test   ", erratum.test)):
+            _print_indented(label, text)
 
 
 def _info(arguments):
