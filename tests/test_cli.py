@@ -1074,9 +1074,10 @@ def test_the_claims_are_listed(tinyae_says):
 def test_a_claim_is_shown(tinyae_says, pictures):
     code, out, err = tinyae_says("show", "sparsity", "--epochs", "2", "--seed", "3")
     assert (code, err) == (0, "")
-    sentence, line, wrote = out.splitlines()
+    sentence, line, verdict, wrote = out.splitlines()
     assert sentence == show.CLAIMS["sparsity"][0] and wrote == "wrote sparsity.png"
-    assert line == show.show("sparsity", seed=3, epochs=2)[1] != show.show("sparsity", seed=4, epochs=2)[1]
+    finding = show.examine("sparsity", seed=3, epochs=2)
+    assert (line, verdict) == (finding.line, finding.verdict) and line != show.examine("sparsity", seed=4, epochs=2).line
     assert [str(path) for path in tree()] == ["sparsity.png"]
     assert Path("sparsity.png").read_bytes().startswith(PNG)
 

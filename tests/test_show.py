@@ -173,11 +173,31 @@ TRUE = {
 }  # fmt: skip
 
 
+def test_a_claim_is_judged_by_its_numbers(images):
+    """Trained, a linear net is PCA; after one epoch it is not, and that is what is said."""
+    trained, raw = (show.examine("pca", images[0], epochs=epochs) for epochs in (600, 1))
+    assert trained.holds and all(trained.bounds.values())
+    assert trained.verdict.startswith("holds here: ") and all(bound in trained.verdict for bound in trained.bounds)
+    assert not raw.holds and numbers(raw.line)[1] > 5
+    failed = [bound for bound, kept in raw.bounds.items() if not kept]
+    assert raw.verdict == f"does not hold here, not so: {'; '.join(failed)}"
+    assert "the spaces are within five degrees of each other" in failed
+    assert raw.sentence == show.CLAIMS["pca"][0] and show.show("pca", images[0], epochs=1)[1].endswith(raw.verdict)
+
+
+def test_a_claim_that_its_numbers_refute():
+    """No penalty is left after one epoch of a few rows: no more zeros than without it is no sparse code."""
+    finding = show.examine("sparsity", epochs=1)
+    zero = numbers(finding.line)[1] / 100
+    assert list(finding.bounds.values())[0] == (zero > 0.5) and not finding.holds
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", show.CLAIMS)
 def test_the_claims_are_true(name):
-    figure, line = show.show(name)
-    assert "\n" not in line
+    finding = show.examine(name)
+    figure, line = finding.figure, finding.line
+    assert "\n" not in line + finding.verdict and finding.holds, finding.verdict
     picture = plot.png(figure)
     assert 5_000 < len(picture) < 150_000
     assert TRUE[name](*numbers(line.replace("1: no better", ""))), line

@@ -156,6 +156,8 @@ def _parser():
         variant.set_defaults(run=_train, variant=name)
 
     show = _add_command(commands, "show", "what is said about autoencoders, shown: a picture and its numbers", _show)
+    show.description = ("What is said about autoencoders, shown: trains, writes a picture, prints the numbers and "
+                        "whether the claim holds here. One that does not is a finding: the exit code is 0.")  # fmt: skip
     show.epilog = "examples:\n  tinyae show latent-maps --out maps.png\n  tinyae show errata"
     show.add_argument("name", nargs="?", metavar="NAME", help="which claim; without one, all are listed; errata: what "
                       "is often said and is not so, with the right form and the test that shows it")  # fmt: skip
@@ -444,13 +446,13 @@ def _show(arguments):
         raise SettingError(f"show: --out {out}: the picture is a PNG. Give a name that ends in .png.")
     try:
         with files.writing(out) as file:  # opened before the training: what cannot be written costs none
-            figure, line = claims.show(arguments.name, arguments.data, arguments.seed, arguments.epochs)
-            file.write(plot.png(figure))
+            finding = claims.examine(arguments.name, arguments.data, arguments.seed, arguments.epochs)
+            file.write(plot.png(finding.figure))
     except TinyaeError:
         raise
     except OSError as problem:
         raise DataError(f"show: --out {out}: {problem.strerror or problem}. Give another file.") from problem
-    print(claims.CLAIMS[arguments.name][0], line, f"wrote {out}", sep="\n")
+    print(finding.sentence, finding.line, finding.verdict, f"wrote {out}", sep="\n")
 
 
 def _errata(markdown):

@@ -5,12 +5,15 @@
 
 Every claim trains what it needs within seconds on the embedded digits, and measures on rows that were held out. A claim
 is a function of (data, seed, epochs) in `CLAIMS`, beside the sentence that it shows; the numbers are this run's own.
+It returns a figure, a line of numbers, and {bound: whether the numbers keep it}: on other data, or after fewer epochs,
+a claim may not hold, and then that is what is said.
 
 Ring 7. Read it as examples of what models and ``plot.py`` can do. Must not know the command line.
 """
 
 import contextlib
 import io
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,14 +25,44 @@ from .ae import (
 from .data import Dataset, as_float, load_data
 from .errors import DataError, DataNotFoundError, MissingExtraError, SettingError
 
-__all__ = ["CLAIMS", "show"]
+__all__ = ["CLAIMS", "Finding", "examine", "show"]
 
-CLAIMS = {}  # name: (sentence, function of data, seed and epochs -> (figure, line))
+CLAIMS = {}  # name: (sentence, function of data, seed and epochs -> (figure, line, {bound: kept}))
 _ROWS, _ROWS_TEST = 2000, 500  # of large datasets; the digits are 1,438 and 359
 
 
+class Finding(NamedTuple):
+    """What came of a claim: its name and sentence, the matplotlib Figure, the numbers in a line, and the bounds that
+    decide, each with whether the numbers keep it.
+    """
+
+    name: str
+    sentence: str
+    figure: Any
+    line: str
+    bounds: dict
+
+    @property
+    def holds(self):
+        """Whether every bound is kept."""
+        return all(self.bounds.values())
+
+    @property
+    def verdict(self):
+        """One line: the claim holds here, by which bounds; or it does not, and which are not kept."""
+        if self.holds:
+            return f"holds here: {'; '.join(self.bounds)}"
+        return f"does not hold here, not so: {'; '.join(bound for bound, kept in self.bounds.items() if not kept)}"
+
+
 def show(name, data="digits", seed=0, epochs=None):
-    """Train what the claim of that name is about: (matplotlib Figure, one line of numbers).
+    """`examine` in short: (matplotlib Figure, one line of the numbers and of whether the claim holds here)."""
+    finding = examine(name, data, seed, epochs)
+    return finding.figure, f"{finding.line}; {finding.verdict}"
+
+
+def examine(name, data="digits", seed=0, epochs=None):
+    """Train what the claim of that name is about, measure, and judge: a `Finding`.
 
     Parameters
     ----------
@@ -49,7 +82,9 @@ def show(name, data="digits", seed=0, epochs=None):
     for setting, value, least in (("seed", seed, 0), ("epochs", 1 if epochs is None else epochs, 1)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise SettingError(f"show: {setting}={value!r}. Give a whole number of at least {least}.")
-    return CLAIMS[name][1](_images(data), seed, **({} if epochs is None else {"epochs": epochs}))
+    sentence, measure = CLAIMS[name]
+    figure, line, bounds = measure(_images(data), seed, **({} if epochs is None else {"epochs": epochs}))
+    return Finding(name, sentence, figure, line, {bound: bool(kept) for bound, kept in bounds.items()})
 
 
 def _claim(name, sentence):
@@ -104,16 +139,22 @@ class _PriorOnly(VAE):
 @_claim("latent-maps", "Reconstruction alone scatters a VAE's codes, the KL term alone piles them up; both make a map.")
 def _latent_maps(data, seed, epochs=100):
     kinds = {"reconstruction only": BetaVAE(2, beta=0.0), "KL only": _PriorOnly(2), "both": VAE(2)}
-    maps, told = {}, []
+    maps, told, terms = {}, [], {}
     for label, model in kinds.items():
         model.set_params(hidden=(128,), max_iter=epochs, random_state=seed).fit(data.X)
         mu, sigma = model.posterior(data.X_test)
         kl = float(np.mean(np.sum(0.5 * (mu**2 + sigma**2 - 1.0) - np.log(sigma), axis=1, dtype=np.float64)))
         p = np.clip(model.reconstruct(data.X_test), 1e-7, 1 - 1e-7)
         nll = -float(np.mean(np.sum(data.X_test * np.log(p) + (1 - data.X_test) * np.log(1 - p), axis=1)))
+        terms[label] = nll, kl
         maps[f"{label}\n{nll:.1f} nats, KL {kl:.1f}"] = model
         told.append(f"{label}: {nll:.1f} nats + KL {kl:.1f}")
-    return plot.latent(maps, data.X_test, data.y_test), "; ".join(told)
+    (alone, wide), (blind, none), (both, between) = terms.values()
+    return plot.latent(maps, data.X_test, data.y_test), "; ".join(told), {
+        "both reconstruct nearly as well as reconstruction only, and better than KL only":
+            both < alone + 0.05 * abs(alone) and both < blind - 1,
+        "their KL lies between the others'": none < 0.1 < between < wide / 2,
+    }  # fmt: skip
 
 
 @_claim("sigma-to-zero", "Without the KL term nothing keeps a VAE's noise up: the posterior's sigma falls towards 0.")
@@ -127,7 +168,9 @@ def _sigma_to_zero(data, seed, epochs=150):
         lines[f"KL term's weight {beta:g}"] = range(1, len(widths) + 1), widths
     (_, with_kl), (_, without) = lines.values()
     line = f"mean sigma after {len(without)} epochs: {with_kl[-1]:.4f} with the KL term, {without[-1]:.4f} without it"
-    return plot.curves(lines, "epoch", "mean sigma of the posterior", log="y"), line
+    return plot.curves(lines, "epoch", "mean sigma of the posterior", log="y"), line, {
+        "without the KL term sigma is a tenth of what it is with it, or less": without[-1] < with_kl[-1] / 10,
+    }  # fmt: skip
 
 
 @_claim("random-codes", "Of random codes a VAE's decoder makes images; what a plain one makes is further from any.")
@@ -144,7 +187,11 @@ def _random_codes(data, seed, epochs=100):
     }  # fmt: skip
     away = {label: _nearest(rows, data) for label, rows in drawn.items()}
     line = "distance to the nearest training image: " + "; ".join(f"{k} {v:.2f}" for k, v in away.items())
-    return plot.images({label: rows[:12] for label, rows in drawn.items()}, data.image_shape), line
+    return plot.images({label: rows[:12] for label, rows in drawn.items()}, data.image_shape), line, {
+        "the plain model's images are further away than the VAE's":
+            away["VAE"] < min(away["plain"], away["plain, scaled as its codes"]),
+        "the VAE's are nearly as near as images held out": away["VAE"] < 1.2 * away["held out"],
+    }  # fmt: skip
 
 
 @_claim("manifold", "The plane of a VAE's two components is filled with images that change smoothly into each other.")
@@ -153,9 +200,13 @@ def _manifold(data, seed, epochs=150):
     grid = model.manifold(15)
     step = np.mean(np.linalg.norm(np.diff(grid, axis=1), axis=-1))
     apart = np.mean(np.linalg.norm(data.X[1:] - data.X[:-1], axis=1))
+    near = _nearest(grid.reshape(225, -1), data)
     return plot.manifold(model, data.image_shape), (
         f"neighbours on the grid are {step:.2f} apart, two training images {apart:.2f}; "
-        f"to the nearest of these it is {_nearest(grid.reshape(225, -1), data):.2f}")  # fmt: skip
+        f"to the nearest of these it is {near:.2f}"), {
+        "a step on the grid is less than a quarter of the way between two images": step < apart / 4,
+        "what is on the grid is nearer to an image than half that way": near < apart / 2,
+    }  # fmt: skip
 
 
 @_claim("traversal", "A component that a VAE uses changes the image; one that it leaves to the prior hardly does.")
@@ -167,7 +218,11 @@ def _traversal(data, seed, epochs=150):
     figure = plot.traversal(model, data.X_test[0], data.image_shape, components=order.tolist())
     used, unused = (f"{moved[which].mean():.4f}" if which.any() else "none" for which in (active, ~active))
     return figure, (f"{active.sum()} of 10 components are used; from -2 to 2 a pixel moves by {used} on average, "
-                    f"for the others by {unused}")  # fmt: skip
+                    f"for the others by {unused}"), {
+        "some components are used and some are not": active.any() and not active.all(),
+        "the used ones move a pixel five times as much as the others":
+            active.any() and not active.all() and moved[active].mean() > 5 * moved[~active].mean(),
+    }  # fmt: skip
 
 
 @_claim("interpolation", "Half way between two codes is one image; half way between their pixels are two pale ones.")
@@ -178,10 +233,14 @@ def _interpolation(data, seed, epochs=100):
     middle = {"pixels": (starts + ends) / 2}
     for how in ("linear", "spherical"):
         middle[f"codes, {how}"] = np.stack([model.interpolate(a, b, 3, how)[1] for a, b in zip(starts, ends)])
-    line = "; ".join(f"{label} {_nearest(rows, data):.2f}" for label, rows in middle.items())
+    away = {label: _nearest(rows, data) for label, rows in middle.items()}
+    line = "; ".join(f"{label} {distance:.2f}" for label, distance in away.items())
     first = int(np.argmax(data.y_test[:half] != data.y_test[half : 2 * half]))
     figure = plot.interpolation(model, starts[first], ends[first], data.image_shape)
-    return figure, f"distance from the middle to the nearest training image: {line}"
+    return figure, f"distance from the middle to the nearest training image: {line}", {
+        "either way between codes stays nearer to images than the pixels' way":
+            max(away["codes, linear"], away["codes, spherical"]) < away["pixels"],
+    }  # fmt: skip
 
 
 # -- what a code can hold -------------------------------------------------------------------------------------------
@@ -201,7 +260,10 @@ def _overcomplete(data, seed, epochs=200):
     off = np.abs(span @ product @ span.T - np.eye(len(span))).max()
     return plot.matrices(products), (
         f"error {errors[0]:.2g} with a code of {n // 4}, {errors[1]:.2g} with one of {2 * n}, whose W V differs from I "
-        f"by at most {off:.3f} in the {len(span)} directions that hold 99.9 % of the variance")  # fmt: skip
+        f"by at most {off:.3f} in the {len(span)} directions that hold 99.9 % of the variance"), {
+        "the long code's error is a fiftieth of the short one's, or less": errors[1] < errors[0] / 50,
+        "W V is the identity there, to one part in twenty": off < 0.05,
+    }  # fmt: skip
 
 
 @_claim("noise-incompressible", "Noise has nothing to leave out: of n numbers k keep k / n, and no net does better.")
@@ -222,7 +284,14 @@ def _noise(data, seed, epochs=100):
     at = [f"{label} {values[1]:.2f}" for label, (_, values) in lines.items()]
     figure = plot.curves(lines, "length of the code / number of features", "share of the variance that is lost",
                          dashed=("theory for noise",))  # fmt: skip
-    return figure, f"variance lost with {lengths[1]} of {n} numbers: {'; '.join(at)}"
+    lost = {label: np.asarray(values) for label, (_, values) in lines.items()}
+    theory = lost["theory for noise"]
+    noisy = [values for label, values in lost.items() if label.startswith("noise")]
+    images = [values for label, values in lost.items() if label.startswith(f"{data.name}, ")]
+    return figure, f"variance lost with {lengths[1]} of {n} numbers: {'; '.join(at)}", {
+        "of noise no net loses less than theory says": all(np.all(values > theory - 0.03) for values in noisy),
+        "of images every net loses less than half of that": all(values[1] < theory[1] / 2 for values in images),
+    }  # fmt: skip
 
 
 @_claim("foreign-data", "A model reconstructs what it was trained on, and no other kind of images.")
@@ -235,14 +304,18 @@ def _foreign(data, seed, epochs=100):
             images = _images(other)
             if other != data.name and images.image_shape == data.image_shape:
                 kinds[other] = images.X_test
-    rows, told = {}, []
+    rows, told, shares = {}, [], {}
     for label, X in kinds.items():
         back = model.reconstruct(X)
-        lost = _mse(back, X) / _mse(X, X.mean(axis=0))
+        lost = shares[label] = _mse(back, X) / _mse(X, X.mean(axis=0))
         rows |= {label: X[:12], f"back ({label})": back[:12]}
         told.append(f"{label} {lost:.2f}")
     line = f"error / variance: {', '.join(told)} (1: no better than the mean image)"
-    return plot.images(rows, data.image_shape), line
+    own, *foreign = shares.values()
+    return plot.images(rows, data.image_shape), line, {
+        "of its own kind it loses less than half of the variance": own < 0.5,
+        "with every other kind it is no better than that kind's mean image": min(foreign) > 1,
+    }  # fmt: skip
 
 
 @_claim("compression", "A net needs few bits for images like its own, down to some error; JPEG goes on, with any.")
@@ -267,7 +340,12 @@ def _compression(data, seed, epochs=150):
     return figure, (
         f"error {error[3]:.4f} takes {rate[3]:.0f} bits, JPEG {needed:.0f}; with more the net ends at {error[-1]:.4f}, "
         f"JPEG at {jpeg_error[-1]:.2g}; on inverted images the net at {lines['net, inverted images'][1][-1]:.2f}, "
-        f"JPEG at {lines['JPEG, inverted images'][1][-1]:.2g}")  # fmt: skip
+        f"JPEG at {lines['JPEG, inverted images'][1][-1]:.2g}"), {
+        "at the error of four bits a number, the net takes fewer bits than JPEG": rate[3] < needed,
+        "JPEG ends at a fiftieth of the net's least error, or less": jpeg_error[-1] < error[-1] / 50,
+        "and so with inverted images":
+            lines["JPEG, inverted images"][1][-1] < lines["net, inverted images"][1][-1] / 50,
+    }  # fmt: skip
 
 
 def _pca(X, k):
@@ -320,23 +398,32 @@ def _pca_subspace(data, seed, epochs=800):
         "|SVD of codes · weights\n· principal axes|": np.abs(found @ axes.T),
     })  # fmt: skip
     off = np.abs(unit @ unit.T - np.eye(k)).max()
+    degrees, least = np.degrees(np.arccos(cosines.min())), np.abs(np.sum(found * axes, axis=1)).min()
     return figure, (
-        f"weights' cosines reach {off:.2f}; the largest angle between the spaces is "
-        f"{np.degrees(np.arccos(cosines.min())):.2f} degrees; the components are found to |cos| >= "
-        f"{np.abs(np.sum(found * axes, axis=1)).min():.4f}")  # fmt: skip
+        f"weights' cosines reach {off:.2f}; the largest angle between the spaces is {degrees:.2f} degrees; "
+        f"the components are found to |cos| >= {least:.4f}"), {
+        "weights are not orthogonal: a cosine is above a fifth": off > 0.2,
+        "the spaces are within five degrees of each other": degrees < 5,
+        "every component is found to within a hundredth of its cosine": least > 0.99,
+    }  # fmt: skip
 
 
 @_claim("sparsity", "A penalty on |z| turns most values of the code to exactly 0; the price is a larger error.")
 def _sparsity(data, seed, epochs=100):
     settings = {"n_components": 64, "hidden": (), "max_iter": epochs, "random_state": seed}
     models = {"with L1": SparseAutoencoder(penalty=1e-3, **settings), "without": Autoencoder(**settings)}
-    told = []
+    told, measured = [], []
     for label, model in models.items():
         model.fit(data.X)
         zero, error = model.fraction_of_zero_codes(data.X_test), _mse(model.reconstruct(data.X_test), data.X_test)
         alive = np.sum(model.activity(data.X_test)[1] > 0)
         told.append(f"{label} {zero:.0%} zeros, {alive} units alive, error {error:.4f}")
-    return plot.histogram(models, data.X_test), "; ".join(told)
+        measured.append((zero, alive, error))
+    (zero, alive, error), (_, _, plain_error) = measured
+    return plot.histogram(models, data.X_test), "; ".join(told), {
+        "with the penalty more than half of the values are zero, and not of all units": zero > 0.5 and alive > 0,
+        "its error is larger": error > plain_error,
+    }  # fmt: skip
 
 
 @_claim("filters", "Noise on the input takes the weight off pixels that say little: filters keep to where strokes are.")
@@ -344,12 +431,15 @@ def _filters(data, seed, epochs=100):
     settings = {"n_components": 64, "hidden": (), "activation": "sigmoid", "max_iter": epochs, "random_state": seed}
     models = {"without noise": Autoencoder(**settings), "with noise": DenoisingAutoencoder(noise=0.5, **settings)}
     still = np.argsort(data.X.var(axis=0), kind="stable")[: data.X.shape[1] // 4]
-    told = []
+    shares = {}
     for label, model in models.items():
         squares = np.square(model.fit(data.X).net_.encoder[0].weight.data)
-        told.append(f"{label} {squares[still].sum() / squares.sum():.1%}")
+        shares[label] = squares[still].sum() / squares.sum()
+    told = [f"{label} {share:.1%}" for label, share in shares.items()]
     return plot.filters(models, data.image_shape), (
-        f"squared weights on the quarter of the pixels that vary least: {', '.join(told)}")  # fmt: skip
+        f"squared weights on the quarter of the pixels that vary least: {', '.join(told)}"), {
+        "with noise it is less than half of the share without": shares["with noise"] < shares["without noise"] / 2,
+    }  # fmt: skip
 
 
 # -- reconstructions ------------------------------------------------------------------------------------------------
@@ -362,7 +452,10 @@ def _denoising(data, seed, epochs=100):
     rows = {"clean": data.X_test, "noisy": noisy, "reconstructed": model.reconstruct(noisy)}
     told = {label: f"{label} {_mse(X, data.X_test):.4f}" for label, X in rows.items()}
     figure = plot.images({told[label].replace(" ", "\n"): X[:12] for label, X in rows.items()}, data.image_shape)
-    return figure, f"error against the clean image: {told['noisy']}, {told['reconstructed']}"
+    return figure, f"error against the clean image: {told['noisy']}, {told['reconstructed']}", {
+        "of the error that the noise made less than half is left":
+            _mse(rows["reconstructed"], data.X_test) < _mse(noisy, data.X_test) / 2,
+    }  # fmt: skip
 
 
 @_claim("walk", "A walkback model's chain goes from image to image, and from pure noise it finds to one.")
@@ -375,7 +468,10 @@ def _walk(data, seed, epochs=60):
     start = np.concatenate([data.X_test[:3], noise[:3]])
     return plot.walk(model, start, data.image_shape, random_state=seed), (
         f"from noise, distance to the nearest training image: {away[0]:.2f} at first, {away[1]:.2f} after one step, "
-        f"{away[2]:.2f} after 12; held-out images {_nearest(data.X_test, data):.2f}")  # fmt: skip
+        f"{away[2]:.2f} after 12; held-out images {_nearest(data.X_test, data):.2f}"), {
+        "every look is nearer than the one before": away[2] < away[1] < away[0],
+        "at the end it is nearly as near as images held out": away[2] < 1.2 * _nearest(data.X_test, data),
+    }  # fmt: skip
 
 
 @_claim("neighbours", "Near codes are alike images: few numbers find those of one class nearly as well as all pixels.")
@@ -387,4 +483,6 @@ def _neighbours(data, seed, epochs=100):
     shares = {label: np.mean(data.y[rows] == data.y_test[:, None]) for label, rows in found.items()}
     return plot.neighbours(model, data.X, data.X_test[:6], data.image_shape), (
         f"of the 5 nearest, of the query's class: {shares['codes']:.1%} by 8 numbers, "
-        f"{shares['pixels']:.1%} by {data.X.shape[1]} pixels")  # fmt: skip
+        f"{shares['pixels']:.1%} by {data.X.shape[1]} pixels"), {
+        "by codes less than six in a hundred fewer are of the query's class": shares["codes"] > shares["pixels"] - 0.06,
+    }  # fmt: skip
