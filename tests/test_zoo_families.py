@@ -185,7 +185,9 @@ def test_noise_is_drawn_once_for_lbfgs(cls):
 
 def test_activity_is_its_formula():
     X = digits()[1][:50].astype(np.float64)
-    for reduction, factor in {"batch_mean": 1, "batch_sum": 20, "mean": 1 / 5}.items():
+    for reduction, factor in {
+        "batch_mean": 1, "batch_sum": 20, "mean": 1 / 5, "keras": 1, "keras_sum": 20,
+    }.items():  # fmt: skip
         model = tinyae.SparseAutoencoder(
             5, penalty=0.3, reduction=reduction, activation="tanh", batch_size=20, dtype="float64", random_state=0
         ).build(64)

@@ -59,7 +59,7 @@ _HELP = {
     "persistence": "weight of a step of the chain against the one before",
     "tied": "the decoder's weights are the encoder's, transposed",
     "decay": "weight of the squared weights", "penalty": "weight of the further term of the loss",
-    "reduction": "batch_mean, batch_sum or mean, of |z|", "rho": "how often a unit should be awake",
+    "reduction": "batch_mean, batch_sum or mean, of |z|; keras or keras_sum", "rho": "how often a unit should be awake",
 }  # fmt: skip
 _FILES = ("model.npz", "history.csv", "summary.json", "loss.png", "reconstructions.png", "samples.png", "latent.png")
 _TRAINING = ("loss", "optimizer", "lr", "max_iter", "batch_size", "early_stopping", "n_iter_no_change", "random_state",

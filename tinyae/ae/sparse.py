@@ -13,6 +13,7 @@ from .base import Autoencoder, variant
 
 __all__ = ["HalfSquares", "SparseAutoencoder", "SparseKLAutoencoder"]
 
+_KERAS = {"keras": "batch_mean", "keras_sum": "batch_sum"}  # by the name under which people look for it
 _RHO_FLOOR = 1e-6  # of the mean activation and of what lacks to 1: logarithms stay finite
 
 
@@ -26,8 +27,10 @@ class SparseAutoencoder(Autoencoder):
     penalty : float
         Weight of the activity.
     reduction : str
-        "batch_mean": sum over components, mean over rows (Keras 1). "batch_sum": sum over components and over the
-        rows of a batch, which is batch_size times that (Keras 2). "mean": mean over components and rows.
+        "batch_mean": sum over components, mean over rows. "batch_sum": sum over components and over the rows of a
+        batch, which is batch_size times that. "mean": mean over components and rows. "keras": "batch_mean", which is
+        Keras' activity_regularizer=L1(penalty) as documented, in Keras 1, tf.keras 2, and Keras 3 since 2026;
+        "keras_sum": "batch_sum", as it was in Keras 2 by itself and in earlier Keras 3.
 
     Shape: as `Autoencoder`.
     """
@@ -44,7 +47,8 @@ class SparseAutoencoder(Autoencoder):
     def penalise(self, h, z):
         """penalty * |z| of every row."""
         factor = {"batch_mean": 1.0, "batch_sum": float(self.batch_size), "mean": 1.0 / self.n_components_}
-        return {"activity": self.penalty * factor[self.reduction] * ops.sum(ops.abs(z), axis=1)}
+        reduction = _KERAS.get(self.reduction, self.reduction)
+        return {"activity": self.penalty * factor[reduction] * ops.sum(ops.abs(z), axis=1)}
 
     def _doubts(self):
         if self.penalty and self.history_ and self.history_["activity"][-1] == 0:
@@ -58,7 +62,7 @@ class SparseAutoencoder(Autoencoder):
     def _check_settings(self):
         super()._check_settings()
         self._check_number("penalty", lambda value: value >= 0, "a number of at least 0")
-        self._check_choice("reduction", ("batch_mean", "batch_sum", "mean"))
+        self._check_choice("reduction", ("batch_mean", "batch_sum", "mean", *_KERAS))
 
 
 class HalfSquares:

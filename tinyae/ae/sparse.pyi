@@ -13,7 +13,7 @@ class SparseAutoencoder(Autoencoder):
     n_components: int = _first(default=32, kw_only=False)
     hidden: Sequence[int] = ()
     penalty: float = 1e-3
-    reduction: Literal["batch_mean", "batch_sum", "mean"] = "batch_mean"
+    reduction: Literal["batch_mean", "batch_sum", "mean", "keras", "keras_sum"] = "batch_mean"
 
 class HalfSquares:
     def compare(self, a: Tensor, target: Tensor | Array) -> dict[str, Tensor]: ...
