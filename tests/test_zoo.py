@@ -578,6 +578,24 @@ def test_denoising_removes_noise():
     assert errors[1] < 0.9 * errors[0]
 
 
+def test_convolutional_denoising_without_noise_is_convolutional_to_the_bit():
+    train = digits()[0]
+    clean, noisy = (make("conv-denoising", noise=noise).fit(train) for noise in (0, 0.4))
+    plain = make("convolutional").fit(train)
+    assert_same(clean.net_.state_dict(), plain.net_.state_dict())
+    assert clean.history_["loss"] == plain.history_["loss"] != noisy.history_["loss"]
+
+
+def test_convolutional_denoising_removes_noise():
+    train, held = digits()
+    noisy = np.clip(held + 0.4 * np.random.default_rng(0).standard_normal(held.shape), 0, 1)
+    errors = []
+    for name in ("convolutional", "conv-denoising"):
+        model = make(name, n_components=32, hidden=(16,), max_iter=60, lr=5e-3).fit(train)
+        errors.append(np.mean((model.reconstruct(noisy) - held) ** 2))
+    assert errors[1] < 0.9 * errors[0] and errors[1] < np.mean((noisy - held) ** 2) / 2
+
+
 def test_a_target_is_what_is_learned():
     """Noise to clean: the error against the clean rows falls below that of the noisy ones."""
     train, held = digits()

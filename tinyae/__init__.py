@@ -11,8 +11,9 @@ from . import ae, errors, kernels, metrics, nn, ops, optim, plot
 from ._version import __version__
 from .ae import (
     ZOO, AnnealedVAE, Autoencoder, BetaVAE, Classifier, ContractiveAutoencoder, ConvolutionalAutoencoder,
-    ConvolutionalVAE, DeepAutoencoder, DenoisingAutoencoder, FreeBitsVAE, GRUAutoencoder, LSTMAutoencoder,
-    LinearAutoencoder, Noise2NoiseAutoencoder, OneHotAutoencoder, RBMAutoencoder, SparseAutoencoder,
+    ConvolutionalDenoisingAutoencoder, ConvolutionalVAE, DeepAutoencoder, DenoisingAutoencoder, FreeBitsVAE,
+    GRUAutoencoder, LSTMAutoencoder, LinearAutoencoder, Noise2NoiseAutoencoder, OneHotAutoencoder, RBMAutoencoder,
+    SparseAutoencoder,
     SparseKLAutoencoder, StackedAutoencoder, StackedConvolutionalAutoencoder, StackedDenoisingAutoencoder,
     StackedSparseAutoencoder, StructuredVAE, TeacherForcedAutoencoder, TiedAutoencoder, VAE, WalkbackAutoencoder, load,
 )  # fmt: skip
@@ -34,6 +35,7 @@ __all__ = [
     "Classifier",
     "ContractiveAutoencoder",
     "ConvolutionalAutoencoder",
+    "ConvolutionalDenoisingAutoencoder",
     "ConvolutionalVAE",
     "DeepAutoencoder",
     "DenoisingAutoencoder",

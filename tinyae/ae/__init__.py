@@ -10,7 +10,7 @@ from .sparse import SparseAutoencoder, SparseKLAutoencoder
 from .denoising import DenoisingAutoencoder, Noise2NoiseAutoencoder
 from .walkback import WalkbackAutoencoder
 from .contractive import ContractiveAutoencoder
-from .convolutional import ConvolutionalAutoencoder
+from .convolutional import ConvolutionalAutoencoder, ConvolutionalDenoisingAutoencoder
 from .recurrent import GRUAutoencoder, LSTMAutoencoder, TeacherForcedAutoencoder
 from .stacked import (
     RBMAutoencoder, StackedAutoencoder, StackedConvolutionalAutoencoder, StackedDenoisingAutoencoder,
@@ -28,6 +28,7 @@ __all__ = [
     "Classifier",
     "ContractiveAutoencoder",
     "ConvolutionalAutoencoder",
+    "ConvolutionalDenoisingAutoencoder",
     "ConvolutionalVAE",
     "DeepAutoencoder",
     "DenoisingAutoencoder",

@@ -7,8 +7,9 @@ import numpy as np
 from .. import nn, ops
 from ..errors import SettingError
 from .base import Autoencoder, variant
+from .denoising import Spoils
 
-__all__ = ["ConvolutionalAutoencoder", "ImageRows"]
+__all__ = ["ConvolutionalAutoencoder", "ConvolutionalDenoisingAutoencoder", "ImageRows"]
 
 _DOWN = ("pool", "stride")
 
@@ -177,6 +178,20 @@ class ConvolutionalAutoencoder(ImageRows, Autoencoder):
     def _counts(self):
         counts = super()._counts()
         return {name: n for name, n in counts.items() if name != "n_components" or n is not None}
+
+
+@variant("conv-denoising", family="deterministic",
+         paper="Vincent, Larochelle, Bengio and Manzagol 2008; Masci, Meier, Ciresan and Schmidhuber 2011",
+         aliases=("convolutional-denoising", "conv-dae"),
+         proof="without noise it is convolutional to the bit; removes noise")  # fmt: skip
+class ConvolutionalDenoisingAutoencoder(Spoils, ConvolutionalAutoencoder):
+    """The convolutional denoising autoencoder: x_hat = decoder(encoder(corrupt(x))), compared with the clean x, by the
+    nets of `ConvolutionalAutoencoder`.
+
+    Parameters are those of `ConvolutionalAutoencoder`, and noise, corruption and fresh of `DenoisingAutoencoder`.
+
+    Shape: as `ConvolutionalAutoencoder`.
+    """
 
 
 def _is_size(n):

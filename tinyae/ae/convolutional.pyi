@@ -3,8 +3,9 @@ from typing import Literal
 
 from ..estimator import _first
 from .base import Autoencoder
+from .denoising import Spoils
 
-__all__ = ["ConvolutionalAutoencoder", "ImageRows"]
+__all__ = ["ConvolutionalAutoencoder", "ConvolutionalDenoisingAutoencoder", "ImageRows"]
 
 class ImageRows:
     image_shape: Sequence[int] | None = None
@@ -17,3 +18,5 @@ class ConvolutionalAutoencoder(ImageRows, Autoencoder):
     image_shape: Sequence[int] | None = None
     kernel_size: int = 3
     down: Literal["pool", "stride"] = "pool"
+
+class ConvolutionalDenoisingAutoencoder(Spoils, ConvolutionalAutoencoder): ...

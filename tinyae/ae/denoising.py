@@ -7,36 +7,11 @@ from ..data import batches
 from .base import _ROWS, Autoencoder, variant
 from .linear import MayBeTied
 
-__all__ = ["DenoisingAutoencoder", "Noise2NoiseAutoencoder"]
+__all__ = ["DenoisingAutoencoder", "Noise2NoiseAutoencoder", "Spoils"]
 
 
-@variant("denoising", family="deterministic", paper="Vincent, Larochelle, Bengio and Manzagol 2008",
-         aliases=("dae",),
-         proof="shares of noise; drawn once it is a fit from spoiled rows, to the bit; removes noise")  # fmt: skip
-class DenoisingAutoencoder(MayBeTied):
-    """The denoising autoencoder: x_hat = decoder(encoder(corrupt(x))), compared with the clean x.
-
-    ``corrupt(x) = x + noise * N(0, 1)``, or some values set to 0, or some to 0 or 1. ``transform`` and ``reconstruct``
-    add no noise: give them noisy rows to have those cleaned; ``corrupt`` makes some.
-
-    Parameters (besides those of `Autoencoder`)
-    ----------
-    corruption : str
-        "gaussian": noise is the standard deviation; if the data lie in [0, 1], the noisy ones are clipped to it.
-        "masking": the share of the values that become 0. "salt_and_pepper": the share of those that become 0 or 1,
-        each as likely.
-    noise : float
-        How much of it.
-    fresh : bool
-        Draw anew at every step; False: every row is spoiled once, before the training, which takes a copy of X.
-    tied : bool
-        The decoder's weights are the encoder's, transposed.
-
-    Differs from the paper: Gaussian noise by default, where the paper's sets a share of the inputs to zero; weights
-    are tied only if you ask.
-
-    Shape: as `Autoencoder`.
-    """
+class Spoils(Autoencoder):
+    """For denoising variants: the settings noise, corruption and fresh, and what they do."""
 
     noise: float = 0.4
     corruption: str = "gaussian"
@@ -76,6 +51,35 @@ class DenoisingAutoencoder(MayBeTied):
             self._check_number("noise", lambda value: value >= 0, "a standard deviation of at least 0")
         else:
             self._check_number("noise", lambda value: 0 <= value <= 1, "a share from 0 to 1")
+
+
+@variant("denoising", family="deterministic", paper="Vincent, Larochelle, Bengio and Manzagol 2008",
+         aliases=("dae",),
+         proof="shares of noise; drawn once it is a fit from spoiled rows, to the bit; removes noise")  # fmt: skip
+class DenoisingAutoencoder(Spoils, MayBeTied):
+    """The denoising autoencoder: x_hat = decoder(encoder(corrupt(x))), compared with the clean x.
+
+    ``corrupt(x) = x + noise * N(0, 1)``, or some values set to 0, or some to 0 or 1. ``transform`` and ``reconstruct``
+    add no noise: give them noisy rows to have those cleaned; ``corrupt`` makes some.
+
+    Parameters (besides those of `Autoencoder`)
+    ----------
+    corruption : str
+        "gaussian": noise is the standard deviation; if the data lie in [0, 1], the noisy ones are clipped to it.
+        "masking": the share of the values that become 0. "salt_and_pepper": the share of those that become 0 or 1,
+        each as likely.
+    noise : float
+        How much of it.
+    fresh : bool
+        Draw anew at every step; False: every row is spoiled once, before the training, which takes a copy of X.
+    tied : bool
+        The decoder's weights are the encoder's, transposed.
+
+    Differs from the paper: Gaussian noise by default, where the paper's sets a share of the inputs to zero; weights
+    are tied only if you ask.
+
+    Shape: as `Autoencoder`.
+    """
 
 
 @variant("noise2noise", family="deterministic", paper="Lehtinen et al. 2018", aliases=("n2n",),

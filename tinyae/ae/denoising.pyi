@@ -7,9 +7,9 @@ from .linear import MayBeTied
 
 _X = TypeVar("_X", bound=Tensor | Array)
 
-__all__ = ["DenoisingAutoencoder", "Noise2NoiseAutoencoder"]
+__all__ = ["DenoisingAutoencoder", "Noise2NoiseAutoencoder", "Spoils"]
 
-class DenoisingAutoencoder(MayBeTied):
+class Spoils(Autoencoder):
     noise: float = 0.4
     corruption: Literal["gaussian", "masking", "salt_and_pepper"] = "gaussian"
     fresh: bool = True
@@ -17,4 +17,5 @@ class DenoisingAutoencoder(MayBeTied):
     def corrupt(self, x: _X) -> _X: ...
     def spoil(self, x: _X) -> _X: ...
 
+class DenoisingAutoencoder(Spoils, MayBeTied): ...
 class Noise2NoiseAutoencoder(DenoisingAutoencoder): ...
