@@ -155,6 +155,12 @@ TRUE = {
     "latent-maps": lambda alone, wide, none, zero, both, kl: alone < both + 1 < none and zero < 0.1 < kl < wide,
     "sigma-to-zero": lambda epochs, with_kl, without: without < 0.01 < 0.5 < with_kl,
     "random-codes": lambda held, plain, scaled, vae: vae < held + 0.3 < min(plain, scaled),
+    "kl-curve": lambda zero, least, one, least1: (zero, least, one, least1) == (0, 0, 1, 0),
+    "random-image": lambda real, near, noise, far, mixed, far2: real > 0.2 > abs(mixed) and near < min(far, far2),
+    "posterior-bells": lambda *both: min(both[:4]) < 0.5 and all(0.5 < v < 2 for v in both[4:]),
+    "code-correlations": lambda plain, vae: vae < plain,
+    "code-arithmetic": lambda moved, stayed: moved > 50 > stayed,
+    "two-factors": lambda first, second, cosine: cosine < 0.5 and first != second,
     "manifold": lambda step, apart, near: step < apart / 4 and near < apart / 2,
     "traversal": lambda used, _, low, high, moved, still: used >= 3 and moved > 5 * still,
     "interpolation": lambda pixels, linear, spherical: max(linear, spherical) < pixels,
@@ -183,6 +189,21 @@ def test_a_claim_is_judged_by_its_numbers(images):
     assert raw.verdict == f"does not hold here, not so: {'; '.join(failed)}"
     assert "the spaces are within five degrees of each other" in failed
     assert raw.sentence == show.CLAIMS["pca"][0] and show.show("pca", images[0], epochs=1)[1].endswith(raw.verdict)
+
+
+def test_claims_that_need_no_or_little_training():
+    for name in ("kl-curve", "random-image"):
+        finding = show.examine(name)
+        assert finding.holds and TRUE[name](*numbers(finding.line)), finding.line
+    correlated = show.examine("code-correlations", epochs=1)
+    for panel in correlated.figure.axes[:2]:
+        np.testing.assert_allclose(np.diag(panel.images[0].get_array()), 1.0, atol=1e-6)
+    bells = show.examine("posterior-bells", epochs=1).figure
+    for curve in (curve for axes in bells.axes for curve in axes.lines):
+        z, density = curve.get_data()
+        assert np.sum(density) * (z[1] - z[0]) == pytest.approx(1, abs=0.05), "a density, but for its tails"
+    assert not show.examine("code-arithmetic", epochs=1).holds, "before it is trained it is not"
+    assert len(show.examine("two-factors", epochs=1).figure.axes) == 81
 
 
 def test_a_claim_that_its_numbers_refute():

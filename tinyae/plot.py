@@ -14,6 +14,7 @@ from . import nn
 from .errors import DataError, MissingExtraError
 
 __all__ = [
+    "bells",
     "curves",
     "filters",
     "histogram",
@@ -218,6 +219,22 @@ def curves(lines, xlabel, ylabel, log="", dashed=()):
     _bare(axes)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def bells(z, named):
+    """{title: densities} of normal distributions over z, one panel each, and the prior N(0, 1) dashed in each.
+
+    Shape: z (points,), densities (rows, points).
+    """
+    figure = _figure(6.5, 1.3 * len(named) + 0.4)
+    for axes, (title, rows) in zip(figure.subplots(len(named), 1, sharex=True, squeeze=False)[:, 0], named.items()):
+        axes.plot(z, np.transpose(rows), color="C0", lw=0.9, alpha=0.7)
+        axes.plot(z, np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi), color=_GREY, ls="--", lw=1.5)
+        axes.set_title(title, fontsize=9, color=_GREY, loc="left")
+        axes.set_ylabel("density", fontsize=9)
+        _bare(axes)
+    axes.set_xlabel("value of the component (dashed: the prior)")
     return figure
 
 

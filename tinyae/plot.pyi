@@ -8,6 +8,7 @@ from .ae.variational import VAE
 from .ae.walkback import WalkbackAutoencoder
 
 __all__ = [
+    "bells",
     "curves",
     "filters",
     "histogram",
@@ -50,6 +51,7 @@ def curves(
     log: str = "",
     dashed: Sequence[str] = (),
 ) -> Figure: ...
+def bells(z: npt.ArrayLike, named: Mapping[str, npt.ArrayLike]) -> Figure: ...
 def matrices(named: Mapping[str, npt.ArrayLike]) -> Figure: ...
 def filters(
     model: Autoencoder | Mapping[str, Autoencoder], image_shape: tuple[int, int], n: int = 32

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import plot
+from . import nn, plot
 from .ae import (
     VAE, Autoencoder, BetaVAE, DeepAutoencoder, DenoisingAutoencoder, LinearAutoencoder, SparseAutoencoder,
     WalkbackAutoencoder,
@@ -240,6 +240,121 @@ def _interpolation(data, seed, epochs=100):
     return figure, f"distance from the middle to the nearest training image: {line}", {
         "either way between codes stays nearer to images than the pixels' way":
             max(away["codes, linear"], away["codes, spherical"]) < away["pixels"],
+    }  # fmt: skip
+
+
+@_claim("kl-curve", "KL to the prior is 0 at mean 0 and sigma 1, and grows with every step away from there.")
+def _kl_curve(data, seed, epochs=1):
+    mu, sigma = np.linspace(-3, 3, 121), np.linspace(0.05, 3, 119)
+    by_mean = np.asarray(nn.kl_normal(mu, np.zeros_like(mu), reduction="none"))
+    by_sigma = np.asarray(nn.kl_normal(np.zeros_like(sigma), 2 * np.log(sigma), reduction="none"))
+    figure = plot.curves({"of the mean, sigma 1": (mu, by_mean), "of sigma, mean 0": (sigma, by_sigma)},
+                         "mean, or sigma", "KL to N(0, 1) in nats")  # fmt: skip
+    least = mu[by_mean.argmin()], sigma[by_sigma.argmin()]
+    return figure, (f"least at mean {least[0]:.3f}, {by_mean.min():.4f}, and at sigma {least[1]:.3f}, "
+                    f"{by_sigma.min():.4f}"), {
+        "the least is zero": max(by_mean.min(), by_sigma.min()) < 1e-9 and min(by_mean.min(), by_sigma.min()) >= 0,
+        "it rises on either side": all(
+            np.all(np.diff(curve[: at + 1]) < 0) and np.all(np.diff(curve[at:]) > 0)
+            for curve, at in ((by_mean, by_mean.argmin()), (by_sigma, by_sigma.argmin()))),
+    }  # fmt: skip
+
+
+@_claim("random-image", "Nearly all images are noise: one of random pixels looks like none that anybody took.")
+def _random_image(data, seed, epochs=1):
+    rng = np.random.default_rng(seed)
+    height, width = data.image_shape
+    drawn = {"real": data.X_test, "random pixels": rng.random(data.X_test.shape, np.float32),
+             "each pixel of\nsome real one": rng.permuted(data.X_test, axis=0)}  # fmt: skip
+    alike, away = [], []
+    for X in drawn.values():
+        centred = (X - X.mean(axis=0)).reshape(-1, height, width)
+        left, right = centred[:, :, :-1], centred[:, :, 1:]
+        alike.append(float(np.sum(left * right) / np.sqrt(np.sum(left**2) * np.sum(right**2))))
+        away.append(_nearest(X, data))
+    told = [f"{label.replace(chr(10), ' ')} {a:.2f}, {d:.2f}" for label, a, d in zip(drawn, alike, away)]
+    return plot.images({label: X[:12] for label, X in drawn.items()}, data.image_shape), (
+        f"correlation of neighbouring pixels, and distance to the nearest training image: {'; '.join(told)}"), {
+        "only in real images do neighbouring pixels go together": alike[0] > 0.2 > 0.1 > max(map(abs, alike[1:])),
+        "the others are further from any training image": away[0] < min(away[1:]),
+    }  # fmt: skip
+
+
+@_claim("posterior-bells", "A VAE says a little of each row: its bells are narrower than the prior's, and stand apart.")
+def _posterior_bells(data, seed, epochs=100):
+    model = VAE(4, hidden=(128,), max_iter=epochs, random_state=seed).fit(data.X)
+    mu, sigma = (part.astype(np.float64) for part in model.posterior(data.X_test))
+    order = np.argsort(sigma.mean(axis=0), kind="stable")
+    z = np.linspace(-4, 4, 401)
+    bells = np.exp(-0.5 * ((z - mu[:12, order, None]) / sigma[:12, order, None]) ** 2) / (
+        sigma[:12, order, None] * np.sqrt(2 * np.pi))  # fmt: skip
+    total = mu.var(axis=0) + np.mean(sigma**2, axis=0)
+    figure = plot.bells(z, {f"component {j}": rows for j, rows in zip(order, bells.swapaxes(0, 1))})
+    return figure, (
+        f"mean sigma per component: {', '.join(f'{s:.2f}' for s in sigma.mean(axis=0)[order])}; "
+        f"variance of all rows together: {', '.join(f'{v:.2f}' for v in total[order])}"), {
+        "the narrowest component is half as wide as the prior, or less": sigma.mean(axis=0).min() < 0.5,
+        "all bells together are about as wide as the prior": bool(np.all(np.abs(np.log(total)) < np.log(2))),
+    }  # fmt: skip
+
+
+@_claim("code-correlations", "A plain model's components say in part the same things; those of a VAE do so less.")
+def _code_correlations(data, seed, epochs=100):
+    settings = {"hidden": (128,), "max_iter": epochs, "random_state": seed}
+    models = {"plain": Autoencoder(8, code_activation="linear", loss="bce", **settings), "VAE": VAE(8, **settings)}
+    tables, means = {}, {}
+    for label, model in models.items():
+        tables[label] = np.corrcoef(model.fit(data.X).transform(data.X_test).T)
+        means[label] = np.abs(tables[label][~np.eye(8, dtype=bool)]).mean()
+    return plot.matrices(tables), "mean |correlation| of two components: " + ", ".join(
+        f"{label} {mean:.3f}" for label, mean in means.items()), {
+        "the VAE's mean is less than the plain model's": means["VAE"] < means["plain"],
+    }  # fmt: skip
+
+
+@_claim("code-arithmetic", "The step from one class's mean code to another's turns images of the one into the other.")
+def _code_arithmetic(data, seed, epochs=100):
+    model = VAE(8, hidden=(128,), max_iter=epochs, random_state=seed).fit(data.X)
+    codes, held = model.transform(data.X), model.transform(data.X_test)
+    classes = np.unique(data.y)
+    means = {c: codes[data.y == c].mean(axis=0) for c in classes}
+    hits, stays, shown = [], [], []
+    squares = np.sum(data.X**2, axis=1)
+    for a, b in zip(classes, np.roll(classes, -1)):
+        z = held[data.y_test == a]
+        if not len(z):
+            continue
+        moved = model.inverse_transform((z + means[b] - means[a]).astype(np.float32))
+        found = data.y[np.argmin(squares - 2.0 * moved @ data.X.T, axis=1)]
+        hits.append(np.mean(found == b))
+        stays.append(np.mean(found == a))
+        shown.append((data.X_test[data.y_test == a][0], moved[0]))
+    before, after = (np.array(rows) for rows in zip(*shown))
+    return plot.images({"image": before, "one class on": after}, data.image_shape), (
+        f"of the images that were moved by one class the nearest training image is of the class meant: "
+        f"{np.mean(hits):.0%}; still of their own: {np.mean(stays):.0%}"), {
+        "more than half become the class meant": np.mean(hits) > 0.5,
+    }  # fmt: skip
+
+
+@_claim("two-factors", "Two components of a VAE change an image in two ways: a grid over both shows every pair.")
+def _two_factors(data, seed, epochs=100):
+    model = VAE(6, hidden=(128,), max_iter=epochs, random_state=seed).fit(data.X)
+    first, second = np.argsort(model.posterior_width(data.X_test), kind="stable")[:2]
+    steps = np.linspace(-2, 2, 9)
+    cosines = []
+    for z in model.transform(data.X_test[:50]):
+        grid = np.tile(z, (9, 9, 1))
+        grid[..., first], grid[..., second] = steps[:, None], steps[None]
+        images = model.inverse_transform(grid.reshape(81, -1)).reshape(9, 9, -1)
+        down, along = images[-1].mean(axis=0) - images[0].mean(axis=0), images[:, -1].mean(0) - images[:, 0].mean(0)
+        cosines.append(abs(down @ along) / (np.linalg.norm(down) * np.linalg.norm(along)))
+        if len(cosines) == 1:
+            rows = {f"component {first}\nat {steps[0]:g}": images[0]} | {
+                f"{step:g}": row for step, row in zip(steps[1:], images[1:])}  # fmt: skip
+    return plot.images(rows, data.image_shape), (
+        f"|cosine| between what component {first} changes and what component {second} does: {np.mean(cosines):.2f}"), {
+        "the two changes are more than sixty degrees apart": np.mean(cosines) < 0.5,
     }  # fmt: skip
 
 
