@@ -694,3 +694,18 @@ def test_dropout():
     for p in (-0.1, 1.0):
         with pytest.raises(SettingError, match="dropout: p="):
             ops.dropout(x, p=p, generator=Generator(0))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["elu", "erf", "erfc", "gelu", "gelu, tanh", "hardtanh", "leaky_relu", "logsigmoid",
+                                  "relu", "selu", "sigmoid", "silu", "softplus", "tanh", "abs"])  # fmt: skip
+def test_slopes_of_activations_are_finite_wherever_x_is(name, dtype):
+    """And so are the slopes' slopes; far out they are what they tend to: 0, 1 or the slope of a line."""
+    name, _, how = name.partition(", ")
+    far = [0.0, 1e-45, 1e-30, 1.0, 30.0, 1e4, 1e10, 1.8e19, 2e19, 1e30, 3e38]
+    x = Tensor(np.array([*far, *(-v for v in far)], dtype), requires_grad=True)
+    y = getattr(ops, name)(x, **({"approximate": how} if how else {}))
+    slope = grad(y.sum(), x, create_graph=True)
+    bend = grad(slope.sum(), x, allow_unused=True)
+    assert np.isfinite(y.data).all() and np.isfinite(slope.data).all() and np.isfinite(bend.data).all()
+    assert len({*slope.data[6:11].tolist()}) == len({*slope.data[-5:].tolist()}) == 1

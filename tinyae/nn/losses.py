@@ -225,7 +225,9 @@ def kl_div(log_q, p, *, log_target=False, reduction="mean", weight=None, mask=No
     log_q, p = _operands("kl_div", log_q, p, mask=mask)
     with np.errstate(all="ignore"):
         if log_target:
-            return _reduce("kl_div", ops.exp(p) * (p - log_q), reduction, weight, mask)
+            none = p == -math.inf
+            terms = ops.exp(p) * (ops.where(none, 0.0, p) - ops.where(none, 0.0, log_q))
+            return _reduce("kl_div", terms, reduction, weight, mask)
         none = p == 0  # there the logarithms become 0: no 0 * inf, neither here nor in the gradient
         terms = p * (ops.log(ops.where(none, 1.0, p)) - ops.where(none, 0.0, log_q))
         return _reduce("kl_div", terms, reduction, weight, mask)
@@ -233,6 +235,9 @@ def kl_div(log_q, p, *, log_target=False, reduction="mean", weight=None, mask=No
 
 def gaussian_nll(x, mu, logvar, *, reduction="mean", weight=None, mask=None):
     """(log(2 pi) + logvar + (x - mu)**2 exp(-logvar)) / 2, in nats: -log of the density of N(mu, exp(logvar)) at x.
+
+    exp(-logvar) goes on along its tangent where logvar is below -79 (float64: -638), near the end of the range, so that
+    loss and slopes stay finite where x is mu, as on a constant column, and a learned logvar falls for ever.
 
     Shape: x and mu any -> a number, or the same for reduction="none"; logvar the same, or 0-d for one variance.
     """
@@ -242,8 +247,17 @@ def gaussian_nll(x, mu, logvar, *, reduction="mean", weight=None, mask=None):
         x, mu = _operands("gaussian_nll", x, mu, mask=mask)
         logvar = logvar if isinstance(logvar, Var) else float(logvar)
     with np.errstate(all="ignore"):
-        terms = 0.5 * (logvar + ops.square(x - mu) * ops.exp(-logvar) + math.log(2.0 * math.pi))
+        terms = 0.5 * (logvar + ops.square(x - mu) * _precision(logvar) + math.log(2.0 * math.pi))
         return _reduce("gaussian_nll", terms, reduction, weight, mask)
+
+
+def _precision(logvar):
+    """exp(-logvar), a convex function of a finite slope."""
+    if isinstance(logvar, float):
+        return ops.exp(-logvar)
+    end = -0.9 * math.log(np.finfo(logvar.dtype).max)
+    near, beyond = ops.clip(logvar, low=end), ops.clip(end - logvar, low=0.0, high=1e3)  # their product is finite
+    return ops.exp(-near) * (1.0 + beyond)
 
 
 def kl_normal(mu, logvar, *, reduction="mean", weight=None, mask=None):

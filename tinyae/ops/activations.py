@@ -124,18 +124,22 @@ def gelu(x, *, approximate="none"):
     if approximate == "tanh":
         x = _real(x)
         with np.errstate(all="ignore"):
-            return x * sigmoid(x * (_GATE + _CUBIC * (x * x)))  # (1 + tanh(u)) / 2 is sigmoid(2 u), and does not cancel
+            near = np.clip(x, -_FAR, _FAR)
+            gate = sigmoid(near * (_GATE + _CUBIC * (near * near)))  # (1 + tanh(u)) / 2 = sigmoid(2 u) does not cancel
+            return x * gate
     root = math.sqrt(0.5)
     return _each(lambda v: 0.5 * v * math.erfc(-v * root), np.asarray(x))  # 1 + erf would cancel below 0
 
 
 _GATE = 2.0 * math.sqrt(2.0 / math.pi)
 _CUBIC = 0.044715 * _GATE
+_FAR = 30.0  # from here on the gate is 0 or 1 in float64, too: the sigmoid of 1,973
 
 
 @gelu.vjp
 def _(g, x, approximate):
     if approximate == "tanh":
+        x = clip(x, low=-_FAR, high=_FAR)
         s = sigmoid(x * (_GATE + _CUBIC * (x * x)))
         return g * s * (1.0 + x * (1.0 - s) * (_GATE + 3.0 * _CUBIC * (x * x)))
     density = exp(-0.5 * x * x) * (1.0 / math.sqrt(2.0 * math.pi))

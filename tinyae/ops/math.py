@@ -360,7 +360,7 @@ def clip(x, *, low=None, high=None):
 
 @clip.vjp
 def _(g, y, x):
-    return g * (x == y)
+    return where(x == y, g, 0.0)  # and not g * (x == y): a slope that is inf or NaN stops here, too
 
 
 # -- reductions -----------------------------------------------------------------------------------------------------
