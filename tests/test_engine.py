@@ -558,10 +558,10 @@ def test_a_write_that_hurts_nobody_is_no_error():
 
 def test_arrays_are_read_only_to_numpy():
     w = leaf([1.0, 2.0])
-    for view in (w.data, w.numpy(), np.asarray(w), w.exp().data, np.asarray(w, dtype=np.float64)):
+    for view in (w.data, w.numpy(), np.asarray(w.detach()), w.exp().data, w.exp().numpy()):
         with pytest.raises(ValueError, match="read-only"):
             view[0] = 1.0
-    copy = np.array(w)
+    copy = np.array(w.data)
     copy[0] = 9.0
     assert w.tolist() == [1, 2]
 
@@ -836,7 +836,9 @@ def test_errors_inherit_what_callers_catch():
 
     for name in dir(errors):
         cls = getattr(errors, name)
-        if isinstance(cls, type) and issubclass(cls, Exception) and cls is not TinyaeError:
+        if isinstance(cls, type) and issubclass(cls, Warning):
+            assert issubclass(cls, UserWarning) and name in errors.__doc__
+        elif isinstance(cls, type) and issubclass(cls, Exception) and cls is not TinyaeError:
             assert issubclass(cls, TinyaeError)
             assert cls.__mro__[-3] is Exception or cls.__bases__ != (TinyaeError,), f"{name} is no builtin's child"
             assert str(cls("where: what.")) == "where: what."
@@ -954,3 +956,45 @@ def test_one_rule_for_two_arguments():
             _both.vjp("a", "c")
     finally:
         OPS.pop("_both", None)
+
+
+def test_a_users_array_may_be_filled_anew_before_backward():
+    """One buffer for all batches, views of it, and labels: what the tape keeps of them is its own."""
+    W, buffer, labels = leaf(np.ones((3, 1))), np.zeros((2, 3)), np.zeros(2, int)
+    loss, expected = 0.0, 0.0
+    for k in (1.0, 2.0, 3.0):
+        buffer[:], labels[:] = k, int(k) - 1
+        y = ops.matmul(buffer, W) + ops.matmul(buffer[::-1], W) + ops.take(W, labels) + W[labels] * buffer[:, :1]
+        loss = loss + (y * buffer).sum()
+        expected = expected + _gradient(np.full((2, 3), k), np.full(2, int(k) - 1))
+    buffer[:], labels[:] = -7.0, 0
+    loss.backward()
+    np.testing.assert_array_equal(W.grad.data, expected)
+
+
+def _gradient(buffer, labels):
+    W = leaf(np.ones((3, 1)))
+    y = ops.matmul(buffer, W) + ops.matmul(buffer[::-1], W) + ops.take(W, labels) + W[labels] * buffer[:, :1]
+    return grad((y * buffer).sum(), W).data
+
+
+def test_an_array_that_nobody_can_write_to_is_kept_as_it_is():
+    """A copy would be memory for nothing."""
+    fixed = np.frombuffer(np.ones(6).tobytes()).reshape(2, 3)
+    read_only = np.ones((2, 3))
+    view = read_only[:]
+    view.flags.writeable = False  # but read_only can
+    W = leaf(np.ones((3, 1)))
+    kept = [ops.matmul(x, W)._node.kept[0] for x in (fixed, view)]
+    assert kept[0] is fixed and not np.shares_memory(kept[1], read_only)
+
+
+@pytest.mark.parametrize("straight", [ops.relu, ops.abs, lambda x: 3.0 * x, lambda x: ops.clip(x, low=-1.0, high=1.0),
+                                      lambda x: ops.leaky_relu(x), lambda x: ops.maximum(x, 0.5)])  # fmt: skip
+def test_the_slope_of_what_is_straight_in_pieces_is_constant(straight):
+    x = leaf([-2.0, 0.7])
+    slope = grad(straight(x).sum(), x, create_graph=True)
+    assert grad(slope.sum(), x, allow_unused=True).tolist() == [0.0, 0.0]
+    if not slope.requires_grad:
+        with pytest.raises(GraphError, match=r"slope of what is straight.*allow_unused=True\) gives zeros"):
+            grad(slope.sum(), x)

@@ -7,8 +7,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
+import tinyae
 from tinyae import Tensor, engine, kernels, nn, optim
-from tinyae.errors import DivergedError, DtypeError, SettingError, ShapeError
+from tinyae.errors import DivergedError, DtypeError, GradientWarning, SettingError, ShapeError
 
 STEPS = 10
 
@@ -747,3 +748,91 @@ def test_a_rule_of_ones_own(path):
     with pytest.raises(NotImplementedError, match="no rule"):
         base = optim.Optimizer([p], 0.5)
         base.step()
+
+
+# -- forgotten lines ------------------------------------------------------------------------------------------------
+
+
+def _weights():
+    return [Tensor([1.0, 2.0], requires_grad=True), Tensor([0.5], requires_grad=True)]
+
+
+def test_a_forgotten_zero_grad_is_spoken_of():
+    W, b = _weights()
+    optimizer = optim.SGD([W, b], lr=0.1)
+    (W.sum() * b).backward()
+    optimizer.step()
+    with pytest.warns(GradientWarning, match=r"gradient of shape \(\d,\) .*earlier values.*zero_grad") as said:
+        (W.sum() * b).backward()
+    assert len(said) == 2 and said[0].filename == __file__
+    (W.sum() * b).backward()  # said once per change
+    optimizer.zero_grad()
+    (W.sum() * b).backward()
+
+
+@pytest.mark.parametrize("change", [lambda p: setattr(p, "data", p.data - 0.1 * p.grad.data),
+                                    lambda p: tinyae.assign(p, p.data - 0.1 * p.grad.data)])  # fmt: skip
+def test_a_forgotten_reset_in_a_hand_written_loop_is_spoken_of(change):
+    W, _ = _weights()
+    W.sum().backward()
+    with tinyae.no_grad():
+        change(W)
+    with pytest.warns(GradientWarning, match="p.grad = None"):
+        W.sum().backward()
+
+
+def test_accumulation_is_not_spoken_of():
+    """Several backwards to one step; a gradient set to None, anew or to zeros; a leaf changed before any backward."""
+    W, b = _weights()
+    optimizer = optim.SGD([W, b], lr=0.1)
+    resets = (lambda p: setattr(p, "grad", None), lambda p: setattr(p, "grad", np.zeros(p.shape, np.float32)),
+              lambda p: tinyae.assign(p.grad, 0.0), lambda p: None)  # fmt: skip
+    for reset in resets:
+        for _ in range(3):
+            (W.sum() * b).backward()
+        optimizer.step()
+        for p in (W, b):
+            reset(p)
+
+
+def test_a_step_without_any_gradient_is_spoken_of():
+    W, b = _weights()
+    optimizer = optim.Adam([W, b])
+    with pytest.warns(GradientWarning, match=r"Adam.step: no parameter has a gradient.*Call backward\(\)"):
+        optimizer.step()
+    assert W.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_parameter_that_no_loss_depends_on_is_spoken_of(frozen):
+    W, b = _weights()
+    b.requires_grad_(not frozen)
+    optimizer = optim.Adam([W, b])
+    for step in range(25):
+        optimizer.zero_grad()
+        W.sum().backward()
+        if step == 9 and not frozen:
+            with pytest.warns(GradientWarning, match=r"of shape \(1,\) had no gradient in 10 steps.*requires_grad_"):
+                optimizer.step()
+        else:
+            optimizer.step()
+
+
+@pytest.mark.parametrize("bound", [np.inf, np.float32("inf")])
+def test_an_infinite_bound_measures_and_changes_nothing(bound):
+    p = Tensor(np.zeros(2), requires_grad=True)
+    for gradient, norm in (([3.0, -4.0], 5.0), ([np.nan, 1.0], np.nan), ([np.inf, 1.0], np.inf)):
+        p.grad = Tensor(np.array(gradient))
+        np.testing.assert_equal(optim.clip_grad_norm_([p], bound), norm)
+        optim.clip_grad_value_([p], bound)
+        np.testing.assert_equal(p.grad.data, gradient)
+
+    @tinyae.compile
+    def norm(x):
+        p.grad = None
+        (p * x).sum().backward()
+        norm = optim.clip_grad_norm_([p], bound)
+        return norm, p.grad
+
+    for _ in range(3):
+        assert [y.tolist() for y in norm(np.array([3.0, -4.0]))] == [5.0, [3.0, -4.0]]

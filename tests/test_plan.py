@@ -524,6 +524,7 @@ def test_what_changes_from_call_to_call_is_found_out():
         step(X)
 
 
+@pytest.mark.filterwarnings("ignore::tinyae.errors.GradientWarning")  # eagerly it is said so
 def test_a_gradient_of_an_earlier_step_is_not_added_to():
     net = dense()
     optimizer = optim.SGD(net.parameters())

@@ -39,6 +39,8 @@ X = np.random.default_rng(0).uniform(0.1, 1, (4, 4)).astype(np.float32)
 BEFORE, CHECKED = 3, 10  # calls before the change; the call at which a plan is next compared with its step
 WAYS = {}
 
+pytestmark = pytest.mark.filterwarnings("ignore::tinyae.errors.GradientWarning")  # of what a change leaves over
+
 
 def way(function=None, *, within=1):
     """Declare a way. within: after how many calls it must have shown."""

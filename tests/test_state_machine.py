@@ -13,6 +13,7 @@ import weakref
 from contextlib import nullcontext
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
@@ -399,5 +400,5 @@ def paths(pair):
     return max((count(s) for s in pair.scalars.ravel()), default=1)
 
 
-TestEngine = Engine.TestCase
+TestEngine = pytest.mark.filterwarnings("ignore::tinyae.errors.GradientWarning")(Engine.TestCase)  # it forgets much
 TestEngine.settings = settings(stateful_step_count=30)

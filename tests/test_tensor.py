@@ -106,7 +106,13 @@ FUNCTIONS = {
     "split": lambda x: np.split(x, 3, axis=1)[1], "split at": lambda x: np.split(x, [1, -1], axis=1)[1],
     "outer": lambda x: np.outer(x, x), "dot": lambda x: np.dot(x, x.T), "dot vector": lambda x: np.dot(x, x[0]),
     "inv": lambda x: np.linalg.inv(x @ x.T), "cholesky": lambda x: np.linalg.cholesky(x @ x.T),
-    "solve": lambda x: np.linalg.solve(x @ x.T, x),
+    "solve": lambda x: np.linalg.solve(x @ x.T, x), "norm": np.linalg.norm,
+    "norm of rows": lambda x: np.linalg.norm(x, 1, axis=1), "norm, inf": lambda x: np.linalg.norm(x, np.inf, 0),
+    "norm, fro": lambda x: np.linalg.norm(x, "fro", keepdims=True), "hstack": lambda x: np.hstack([x, x]),
+    "hstack, 1-d": lambda x: np.hstack([x[0], x[0, 0]]), "vstack": lambda x: np.vstack([x, x[0]]),
+    "repeat": lambda x: np.repeat(x, 2), "repeat, axis": lambda x: np.repeat(x, [2, 0, 1], axis=1),
+    "tile": lambda x: np.tile(x, 2), "tile, axes": lambda x: np.tile(x, (2, 1, 3)), "diff": np.diff,
+    "diff, axis": lambda x: np.diff(x, 2, axis=-1) + np.diff(x, axis=0)[:, :1],
 }  # fmt: skip
 
 
@@ -154,8 +160,11 @@ def test_in_place_operators():
         p *= 3.0
         p /= 2.0
     assert p is q and q.tolist() == [3.0, 3.0] and q.requires_grad
-    p += 1.0
-    assert p is not q and p.requires_grad and q.tolist() == [3.0, 3.0]
+    with pytest.raises(GraphError, match=r"leaf that requires a gradient.*no_grad\(\).*x = x \+ y"):
+        p += 1.0
+    h = k = p * 1.0
+    h += 1.0
+    assert h is not k and h.requires_grad and k.tolist() == [3.0, 3.0]
     y = (q * q).sum()
     with tinyae.no_grad():
         q -= 1.0
@@ -180,10 +189,13 @@ def test_functions_without_a_derivative(t):
     """Refused where a gradient would be cut silently, else NumPy's own."""
     plain = t.detach()
     product = lambda x: np.vdot(x, x)  # noqa: E731
-    for function in (np.arctan, np.cumprod, np.linalg.svd, np.add.reduce, np.median, np.linalg.norm, product):
+    spectrum = lambda x: np.linalg.norm(x, 2)  # noqa: E731
+    for function in (np.arctan, np.cumprod, np.linalg.svd, np.add.reduce, np.median, spectrum, product):
         with pytest.raises(GraphError, match=r"no derivative here.*detach\(\)"):
             function(t)
         function(plain)
+    with pytest.raises(GraphError, match="no derivative here"):
+        np.fft.fft(t)
     assert type(np.arctan(plain)) is np.ndarray
     assert np.shape(t) == (2, 3) and np.ndim(t) == 2 and np.size(t) == 6 and not np.isnan(t).any()
     assert np.allclose(t, t.data) and np.array_equal(t, plain) and np.isfinite(t).all() and np.count_nonzero(t) == 6
@@ -199,6 +211,12 @@ def test_out_and_dtype_are_refused(t, call):
 
 
 def test_conversion(t):
+    wanting, t = t, t.detach()
+    for convert in (np.asarray, np.array, lambda t: np.asarray(t, dtype=np.float64), lambda t: np.zeros(t.shape) + [*t]):
+        with pytest.raises(GraphError, match=r"an array cannot carry.*ops.stack.*t.data or t.detach\(\)"):
+            convert(wanting)
+        with tinyae.no_grad():
+            assert np.array_equal(convert(wanting), t.data)
     a = np.asarray(t)
     assert np.shares_memory(a, t._data) and not a.flags.writeable
     assert not np.shares_memory(np.array(t), t._data) and np.array(t).flags.writeable
@@ -393,3 +411,71 @@ def test_tree_of_something_big():
     for _ in range(200):
         y = y * 0.5 + (y + 1.0) * 0.5
     assert max(map(len, y.sum().tree().splitlines())) < 400
+
+
+@pytest.mark.parametrize("function, twin", [(np.sort, "ops.topk"), (np.log2, "ops.log"), (np.linalg.det, "ops.logdet"),
+                                            (lambda x: np.einsum("ij->i", x), "ops.matmul")])  # fmt: skip
+def test_a_numpy_function_that_is_refused_names_what_to_write(function, twin):
+    square = Tensor(np.eye(3) + 1, requires_grad=True)
+    with pytest.raises(GraphError, match=rf"no derivative here\. Write {re.escape(twin)}.*or pass t\.detach\(\)"):
+        function(square)
+    assert isinstance(function(square.detach()), (np.ndarray, np.generic))
+
+
+# -- where NumPy would cut a gradient -------------------------------------------------------------------------------
+
+def stored(t):
+    buffer = np.zeros((2, 2))
+    buffer[0, 1] = t[0]
+    return buffer
+
+
+CONTAINERS = {
+    "array": lambda t: np.array([[t[0].cos(), 1.0], [0.0, t[1]]]), "r_": lambda t: np.r_[t[:1], t],
+    "c_": lambda t: np.c_[t, t], "vectorize": np.vectorize(lambda v: 2 * v), "asarray": np.asarray,
+    "buffer": lambda t: np.zeros(2).__setitem__(slice(None), t), "element": stored,
+    "list": lambda t: np.array([*t]), "full": lambda t: np.full(2, t[0]), "Tensor": lambda t: Tensor([t[0], t[1]]),
+    "Tensor of rows": lambda t: Tensor([[t[0], 1.0], [2.0, t[1]]]), "nested": lambda t: Tensor((t, t)),
+    "block": lambda t: np.block([[t], [t]]), "meshgrid": lambda t: np.meshgrid(t, t), "object": lambda t: np.copy(t),
+    "fft": np.fft.rfft, "kron": lambda t: np.kron(t, t), "frombuffer": lambda t: np.ascontiguousarray(t),
+    "out": lambda t: np.add(np.ones(2), np.ones(2), out=t), "polyval": lambda t: np.polyval(t, 2.0),
+    "interp": lambda t: np.interp(0.5, [0.0, 1.0], t), "apply": lambda t: np.apply_along_axis(np.sum, 0, t),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("container", CONTAINERS.values(), ids=CONTAINERS)
+def test_no_container_of_numpy_cuts_a_gradient(container):
+    """Either a Tensor with its history comes out, or an error that says what to write; with no_grad, the values."""
+    t = Tensor([0.5, -1.0], requires_grad=True)
+    try:
+        y = container(t)
+    except (TinyaeError, ValueError) as problem:
+        ours = problem if isinstance(problem, TinyaeError) else problem.__cause__  # NumPy says something of its own first
+        assert isinstance(ours, TinyaeError)
+        assert re.search(r"ops\.|detach|custom_op|Use the operators", str(ours))
+    else:
+        leaves = y if isinstance(y, (list, tuple)) else [y]
+        assert all(isinstance(part, Tensor) and part.requires_grad for part in leaves), type(y)
+
+
+def test_a_pandas_series_does_not_cut_a_gradient():
+    pandas = pytest.importorskip("pandas")
+    t = Tensor([0.5, -1.0], requires_grad=True)
+    for use in (lambda s: s * t, lambda s: t * s, lambda s: s.to_numpy() * t, lambda s: s.add(t)):
+        try:
+            y = use(pandas.Series([1.0, 2.0]))
+        except TinyaeError:
+            continue
+        assert isinstance(y, Tensor) and y.requires_grad
+
+
+def test_values_leave_freely():
+    """What asks for values in so many words, or where nothing is recorded, gets them."""
+    t = Tensor([0.5, -1.0], requires_grad=True)
+    loss = (t * t).sum()
+    assert float(loss) == loss.item() == 1.25 and f"{loss:.2f}" == "1.25" and t.tolist() == [0.5, -1.0]
+    assert np.array_equal(t.data, [0.5, -1.0]) and np.array_equal(np.array(t.detach()), t.numpy())
+    with tinyae.no_grad():
+        assert np.array_equal(np.array([t[0], t[1]]), [0.5, -1.0])
+    loss.backward()
+    assert np.array_equal(np.asarray(t.grad), [1.0, -2.0]) and np.allclose(t.grad, [1.0, -2.0])

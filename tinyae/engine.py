@@ -24,7 +24,8 @@ Note [Versions]
     Every array that is kept carries a shared write counter. What writes in place (`ops.assign`, an optimizer) advances
     it, and backward refuses a kept array whose counter has moved: the gradient would silently be that of other numbers.
     NumPy cannot write past the counter, because ``Tensor.data`` and ``np.asarray(var)`` are read-only views. Plain
-    arrays given as operands are the user's: they are kept as they are, without a counter.
+    arrays given as operands are the user's, who may fill them anew before backward: what is kept of them is a copy,
+    unless nobody can write to them.
 
 Note [Aliasing of gradients]
     A vjp may return ``g`` itself, or a view of it (add, reshape). So a gradient under way is never written to, unless
@@ -41,8 +42,8 @@ import numpy as np
 from . import kernels
 from .errors import AxisError, DtypeError, GraphError, SettingError, ShapeError, TinyaeError
 from .hooks import Handle, after_hooks
-from .mode import accumulating, capturing, fixed, mode, no_grad, recording
-from .source import at, here
+from .mode import accumulating, capturing, fixed, for_keeps, mode, no_grad, recording
+from .source import at, here, warn_of_earlier
 
 __all__ = ["KEEP_SMALL", "OPS", "Node", "Op", "Var", "broadcast_to", "cast", "grad", "no_grad", "op", "sum_to",
            "written"]  # fmt: skip
@@ -64,7 +65,7 @@ class Node:
     """One line of the tape, or a leaf (``op`` is None). Holds no Var, so a dropped graph dies by reference count."""
 
     __slots__ = ("op", "parents", "recipe", "kept", "writes", "settings", "shape", "dtype", "order", "where", "value",
-                 "grad", "hooks", "__weakref__")  # fmt: skip
+                 "grad", "hooks", "outdated", "__weakref__")  # fmt: skip
 
     def __init__(self, op, parents, recipe, kept, writes, settings, y, where):
         self.op = op
@@ -79,6 +80,7 @@ class Node:
         self.value = y if op is None or y.size <= KEEP_SMALL else None
         self.grad = None  # leaves and `retain_grad`: a Var; others: the latest array, if small, for `tree`
         self.hooks = None  # {handle: function} once there is one
+        self.outdated = None  # the gradient that was there when a leaf's memory was written
 
 
 def _leaf(array, where):
@@ -171,6 +173,8 @@ class Var:
         with accumulating:
             for node, value in gradients.items():
                 if isinstance(node.grad, Var):
+                    if node.outdated is node.grad and node.grad._data.any():
+                        node.outdated = warn_of_earlier(node.shape)
                     if mode.capture is not None:
                         mode.capture.accumulate(node.grad)
                     with no_grad() if not create_graph else recording():
@@ -221,10 +225,8 @@ class Op:
         self.defaults = dict(definition.__kwdefaults__ or {})
         self.elementwise = elementwise  # operands broadcast: the engine undoes it
         self.view = view  # the result may share the operand's memory, hence its write counter
-        self.domain = domain  # where random tests draw values, poles excluded
-        self.kinks = kinks  # where it is not differentiable
-        self.rules = {}
-        self._recipes = {}
+        self.domain, self.kinks = domain, kinks  # where tests draw values; where it is not differentiable
+        self.rules, self._recipes = {}, {}
         self.__doc__, self.__module__ = definition.__doc__, definition.__module__
         self.function = _function(self)
 
@@ -313,9 +315,9 @@ class Op:
             for kind, which in sources:
                 counter = None
                 if kind == _INPUT:
-                    kept.append(arrays[which])
-                    if isinstance(args[which], Var):
-                        counter = _counter(args[which])
+                    is_var = isinstance(args[which], Var)
+                    kept.append(arrays[which] if is_var else for_keeps(arrays[which]))
+                    counter = _counter(args[which]) if is_var else None
                 elif kind == _RESULT:
                     kept.append(y)
                     counter = _counter(result)
@@ -350,11 +352,8 @@ def _function(self):
 
     @wraps(self.definition)
     def function(*args, **settings):
-        cls = None
-        wanted = 0  # bit i: operand i wants a gradient
-        bit = 1
-        arrays = []
-        parents = []
+        cls, arrays, parents = None, [], []
+        wanted, bit = 0, 1  # bit i of wanted: operand i wants a gradient
         for value in args:
             node = None
             if isinstance(value, Var):
@@ -452,6 +451,8 @@ def written(*vars):
         if var._writes is not None:
             var._writes[0] += 1
             var._writes[1] = where
+        if var._node is not None:
+            var._node.outdated = var._node.grad
 
 
 # -- the walk back --------------------------------------------------------------------------------------------------
@@ -489,7 +490,8 @@ def grad(output, inputs, g=None, *, create_graph=False, retain_graph=None, allow
             raise GraphError(f"grad: input {i} does not require a gradient. Make it with requires_grad=True.")
     retain = create_graph if retain_graph is None else retain_graph
     targets = {x._node for x in inputs if x._node is not None}
-    found = _walk(output, g, targets, retain, create_graph)
+    # What is constant, such as the slope of relu, has zeros for its own slope.
+    found = {} if output._node is None and allow_unused else _walk(output, g, targets, retain, create_graph)
     gradients = []
     for i, x in enumerate(inputs):
         if x._node not in found and not allow_unused:
@@ -506,7 +508,8 @@ def _seed(root, g):
     if root._node is None:
         raise GraphError(
             "backward: this tensor does not depend on anything that requires a gradient. "
-            "Make a leaf with requires_grad=True before computing, and not under no_grad()."
+            "Make a leaf with requires_grad=True before computing, and not under no_grad(). If it is a slope of what is "
+            "straight in pieces, such as relu, it is constant: grad(..., allow_unused=True) gives zeros."
         )
     if g is None:
         if root._data.size != 1:

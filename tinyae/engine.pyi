@@ -45,6 +45,7 @@ class Node:
     value: Any
     grad: Any
     hooks: Any
+    outdated: Any
 
     def __init__(
         self, op: Op | None, parents: Any, recipe: Any, kept: Any, writes: Any, settings: Any, y: Array, where: Any

@@ -20,7 +20,8 @@ caller would have caught, so ``except ValueError`` keeps working in code that ha
     |-- MissingExtraError   (ImportError)             an optional library is not installed
     `-- BackendError        (RuntimeError)            the compiled kernels that were demanded are not there
 
-and the one warning of its own kind: ConvergenceWarning (UserWarning), of a training that was not enough.
+and two warnings, both UserWarnings: ConvergenceWarning of a training that was not enough, GradientWarning of gradients
+that add up, or are missing, by what looks like an oversight.
 
 Ring 0. Imports nothing. Read ``engine.py`` next.
 """
@@ -34,6 +35,7 @@ __all__ = [
     "DivergedError",
     "DownloadError",
     "DtypeError",
+    "GradientWarning",
     "GraphError",
     "MatrixError",
     "MissingExtraError",
@@ -128,3 +130,7 @@ class BackendError(TinyaeError, RuntimeError):
 
 class ConvergenceWarning(UserWarning):
     """A training ended while its loss still fell steeply, or with a model that is no better than the mean row."""
+
+
+class GradientWarning(UserWarning):
+    """A gradient is summed over two states of a parameter, or a step found none: likely a forgotten line."""

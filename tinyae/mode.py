@@ -12,9 +12,12 @@ from functools import wraps
 from threading import RLock, local
 from weakref import ref
 
+import numpy as np
+
 from .errors import SettingError
 
-__all__ = ["accumulating", "capturing", "fixed", "mode", "no_grad", "note_write", "recording", "replaying", "watching"]
+__all__ = ["accumulating", "capturing", "fixed", "for_keeps", "mode", "no_grad", "note_write", "recording", "replaying",
+           "watching"]  # fmt: skip
 
 
 class _Mode(local):
@@ -74,6 +77,18 @@ def fixed(array, of=None):
     """
     if mode.capture is not None:
         mode.capture.constant(array, of)
+    return array
+
+
+def for_keeps(array):
+    """A plain operand as the tape keeps it, Note [Versions] of the engine: a copy of what somebody can write to."""
+    if not isinstance(array, np.ndarray) or mode.capture is not None:  # a plan reads its arrays anew in every run
+        return array
+    memory = array
+    while isinstance(memory, np.ndarray):
+        if memory.flags.writeable:
+            return array.copy(order="K")
+        memory = memory.base
     return array
 
 

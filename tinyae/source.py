@@ -7,8 +7,11 @@ Ring 0. Knows nothing but Python's frames.
 """
 
 import sys
+import warnings
 
-__all__ = ["at", "here", "place"]
+from .errors import GradientWarning
+
+__all__ = ["at", "here", "place", "warn_of_earlier"]
 
 _PACKAGE = __file__.rpartition("source")[0]
 
@@ -54,3 +57,13 @@ def at(where):
     """(code, instruction) -> "file.py:12 `h = x @ w`", for messages."""
     file, line, text = place(where)
     return f"{file}:{line}" + (f" `{text}`" if text else "")
+
+
+def warn_of_earlier(shape):
+    """Say at backward's call that it adds to a gradient that is older than the parameter's values."""
+    warnings.warn(
+        f"backward: adds to a gradient of shape {shape} that is of the parameter's earlier values. Call "
+        "optimizer.zero_grad(), or set p.grad = None, before each backward.",
+        GradientWarning,
+        stacklevel=3,
+    )

@@ -10,6 +10,9 @@ What one can do with it:
 Ring 3. Must not know layers or models. Read after ``ops/math.py``; this ends the engine proper.
 """
 
+import sys
+from opcode import opmap
+
 import numpy as np
 
 from . import ops
@@ -20,6 +23,8 @@ from .source import here
 from .tree import tree
 
 __all__ = ["Tensor"]
+
+_STORE = opmap["STORE_SUBSCR"]
 
 
 def _axis(axis):
@@ -123,7 +128,7 @@ class Tensor(Var):
         return self._data.item()
 
     def numpy(self):
-        """The values as a read-only NumPy view; the gradient does not follow. ``np.array(t)`` copies."""
+        """The values as a read-only NumPy view; the gradient does not follow. ``np.array(t.data)`` copies."""
         return self.data
 
     def tolist(self):
@@ -132,6 +137,8 @@ class Tensor(Var):
         return self._data.tolist()
 
     def __float__(self):
+        if self._node is not None and mode.recording and _is_stored(sys._getframe(1)):
+            raise _cut(self)
         return float(self.item())
 
     def __int__(self):
@@ -232,6 +239,11 @@ class Tensor(Var):
         return self._in_place(ops.div, other)
 
     def _in_place(self, operator, other):
+        if mode.recording and self._node is not None and self.is_leaf:
+            raise GraphError(
+                "in place: this tensor is a leaf that requires a gradient; after x += y, x would be the result of an "
+                "addition, and no leaf any more. Change it inside `with no_grad():`, or write x = x + y."
+            )
         y = operator(self, other)
         return y if mode.recording or not self.requires_grad or not self.is_leaf else ops.assign(self, y)
 
@@ -418,6 +430,8 @@ class Tensor(Var):
     __array_priority__ = 1000
 
     def __array__(self, dtype=None, copy=None):
+        if self._node is not None and mode.recording:
+            raise _cut(self)
         _look(self, "np.asarray")
         if dtype is not None and dtype != self._data.dtype:
             return self._data.astype(dtype)
@@ -447,6 +461,18 @@ class Tensor(Var):
 
 
 Tensor._result = Tensor
+
+
+def _cut(tensor):
+    return GraphError(
+        f"np.array: a Tensor of shape {tensor.shape} that requires a gradient, which an array cannot carry. Put Tensors "
+        "together by ops.stack or ops.concat; for the values alone, write t.data or t.detach()."
+    )
+
+
+def _is_stored(frame):
+    """Whether the caller is at ``buffer[i] = t``, where NumPy asks for a float; float(t) is asked for by name."""
+    return frame.f_code.co_code[frame.f_lasti] == _STORE
 
 
 def _own_array(data, dtype):
@@ -518,22 +544,50 @@ _FUNCTIONS |= {
         ops.matmul(a, b) if 1 <= np.ndim(b) <= 2 and np.ndim(a) else _on_arrays(np.dot, "np.dot", (a, b))
     ),
     np.expand_dims: Tensor.unsqueeze,
+    np.diff: lambda x, n=1, axis=-1: _differences(x, n, axis),
+    np.hstack: lambda xs: ops.concat(*map(np.atleast_1d, xs), axis=0 if np.ndim(xs[0]) < 2 else 1),
     np.linalg.inv: ops.inv,
+    np.linalg.norm: lambda x, ord=None, axis=None, keepdims=False: _norm(x, ord, axis, keepdims),
     np.moveaxis: lambda x, source, destination: ops.moveaxis(x, source=source, destination=destination),
+    np.atleast_1d: lambda x: x if x.ndim else ops.reshape(x, shape=(1,)),
+    np.atleast_2d: lambda x: x if x.ndim > 1 else ops.reshape(x, shape=(1, -1)),
     np.outer: lambda a, b: ops.outer(ops.reshape(a, shape=(-1,)), ops.reshape(b, shape=(-1,))),
     np.pad: lambda x, pad_width, mode="constant", constant_values=0: ops.pad(
         x, widths=pad_width, mode=mode, value=constant_values
     ),
     np.ravel: Tensor.flatten,
     np.linalg.solve: ops.solve,
+    np.repeat: lambda x, repeats, axis=None: (
+        ops.take(x, np.repeat(np.arange(x.shape[axis]), repeats), axis=axis)
+        if axis is not None else np.repeat(x.flatten(), repeats, axis=0)
+    ),
     np.split: lambda x, indices_or_sections, axis=0: _parts(x, indices_or_sections, axis),
     np.stack: lambda xs, axis=0: ops.stack(*xs, axis=axis),
     np.take_along_axis: lambda x, indices, axis=-1: ops.gather(x, indices, axis=axis),
+    np.tile: lambda x, reps: _tiled(x, (reps,) if np.ndim(reps) == 0 else tuple(reps)),
     np.trace: lambda x, offset=0, axis1=0, axis2=1: x.diagonal(offset, axis1, axis2).sum(-1),
+    np.vstack: lambda xs: ops.concat(*map(np.atleast_2d, xs), axis=0),
     np.where: lambda condition, *branches: ops.where(condition, *branches) if branches else np.nonzero(condition),
 }
 
 
+# What else a NumPy function of no derivative may be written as.
+_TWINS = {
+    "append": "ops.concat", "array_split": "ops.split", "average": "(weights * x).sum() / weights.sum()",
+    "block": "ops.concat", "choose": "ops.where", "column_stack": "ops.stack(..., axis=1)", "convolve": "ops.conv1d",
+    "cumprod": "ops.exp(ops.cumsum(ops.log(x)))", "delete": "x[index of what stays]", "det": "ops.logdet",
+    "dstack": "ops.stack(..., axis=2)", "einsum": "ops.matmul, ops.transpose and ops.sum", "hsplit": "ops.split",
+    "inner": "ops.matmul", "kron": "ops.outer", "median": "ops.topk", "nan_to_num": "ops.where(np.isnan(x.data), 0, x)",
+    "nanmean": "ops.where and ops.mean", "nansum": "ops.where and ops.sum", "ptp": "ops.max and ops.min",
+    "norm": "ops.norm, which is one of vectors,", "quantile": "ops.topk", "rot90": "ops.flip and ops.transpose", "select": "ops.where", "slogdet": "ops.logdet",
+    "sort": "ops.topk", "tensordot": "ops.matmul", "vdot": "(a * b).sum()", "vsplit": "ops.split",
+    "arctan": "tinyae.custom_op", "arcsin": "tinyae.custom_op", "arccos": "tinyae.custom_op", "mod": "tinyae.custom_op",
+    "cbrt": "x.sign() * x.abs() ** (1 / 3)", "cosh": "(ops.exp(x) + ops.exp(-x)) / 2", "exp2": "2.0 ** x",
+    "fabs": "ops.abs", "float_power": "ops.pow", "fmax": "ops.maximum", "fmin": "ops.minimum",
+    "hypot": "ops.sqrt(a * a + b * b)", "log10": "ops.log(x) / math.log(10)", "log2": "ops.log(x) / math.log(2)",
+    "logaddexp": "ops.logsumexp(ops.stack(a, b), axis=0)", "reciprocal": "1 / x",
+    "sinh": "(ops.exp(x) - ops.exp(-x)) / 2", "tan": "ops.sin(x) / ops.cos(x)",
+}  # fmt: skip
 _FRESH = (np.empty_like, np.full_like, np.ones_like, np.zeros_like)  # of a shape, not of values: no gradient is cut
 
 
@@ -546,6 +600,30 @@ def _parts(x, cuts, axis):
         return list(ops.split(x, lengths=n // cuts, axis=axis))
     ends = [min(max(c + n if c < 0 else c, 0), n) for c in map(int, cuts)]
     return list(ops.split(x, lengths=np.diff([0, *ends, n]), axis=axis))
+
+
+def _norm(x, ord, axis, keepdims):
+    """np.linalg.norm of vectors, and Frobenius' of matrices."""
+    axes = x.ndim if axis is None else np.size(axis)
+    if ord is None or (axes == 1 and ord in (1, 2, np.inf)) or (axes == 2 and ord == "fro"):
+        axis = tuple(axis) if isinstance(axis, (tuple, list)) else axis
+        return ops.norm(x, ord=2 if ord in (None, "fro") else ord, axis=axis, keepdims=keepdims)
+    return _on_arrays(np.linalg.norm, "np.norm", (x, ord, axis, keepdims))
+
+
+def _differences(x, n, axis):
+    axis = np.lib.array_utils.normalize_axis_index(axis, x.ndim)
+    before = (slice(None),) * axis
+    for _ in range(n):
+        x = x[(*before, slice(1, None))] - x[(*before, slice(-1))]
+    return x
+
+
+def _tiled(x, reps):
+    x = ops.reshape(x, shape=(1,) * max(len(reps) - x.ndim, 0) + x.shape)
+    for axis, n in enumerate((1,) * (x.ndim - len(reps)) + reps):
+        x = ops.concat(*[x] * n, axis=axis) if n else x[(slice(None),) * axis + (slice(0),)]
+    return x
 
 
 def _on_arrays(function, name, args, kwargs={}):
@@ -565,8 +643,11 @@ def _on_arrays(function, name, args, kwargs={}):
         return value.data
 
     answer = function(*[plain(a) for a in args], **{k: plain(v) for k, v in kwargs.items()})
-    if cut and function not in _FRESH and any(np.result_type(a).kind == "f" for a in _arrays_in(answer)):
-        raise GraphError(f"{name}: no derivative here. Pass t.detach() if none is wanted.")
+    if cut and function not in _FRESH and any(np.result_type(a).kind in "fc" for a in _arrays_in(answer)):
+        twin = _TWINS.get(name.removeprefix("np."))
+        raise GraphError(
+            f"{name}: no derivative here. {f'Write {twin}, or pass' if twin else 'Pass'} t.detach() if none is wanted."
+        )
     return answer
 
 

@@ -246,9 +246,10 @@ def serve():
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (6 << 30,) * 2)  # what eats memory fails, instead of taking the machine
-    import tinyae  # noqa: F401
+    from tinyae.errors import GradientWarning
 
     warnings.simplefilter("error")
+    warnings.simplefilter("ignore", GradientWarning)  # users forget to clear gradients
     out, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         question = json.loads(line)

@@ -9,14 +9,17 @@ Note [Groups]
 """
 
 import math
+import warnings
 
 import numpy as np
 
 from ..engine import Var, written
-from ..errors import DtypeError, SettingError, ShapeError
+from ..errors import DtypeError, GradientWarning, SettingError, ShapeError
 from ..mode import mode
 
 __all__ = ["Optimizer", "Setting"]
+
+_PATIENT = 10  # steps after which a parameter that never had a gradient is spoken of
 
 
 class Setting:
@@ -101,7 +104,7 @@ class Optimizer:
     def __init__(self, parameters, lr, **settings):
         name = type(self).__name__
         self.defaults = {"lr": lr, **settings}
-        self.param_groups, self.state, self._work = [], {}, {}
+        self.param_groups, self.state, self._work, self._steps = [], {}, {}, 0
         parameters = _list(name, parameters)
         groups = parameters if isinstance(parameters[0], dict) else [{"params": parameters}]
         for group in groups:
@@ -165,7 +168,22 @@ class Optimizer:
         finally:
             self._group = self.param_groups[0]
             written(*moved)
+        self._look_for_gradients(moved)
         return loss
+
+    def _look_for_gradients(self, moved):
+        """Warn where a gradient is missing that nobody may miss: of all parameters, or of one from the first step on."""
+        self._steps += 1
+        if not moved:
+            text = "no parameter has a gradient, so nothing was changed. Call backward() on a loss of these parameters"
+        elif self._steps == _PATIENT and (
+            shapes := [p.shape for p in self.parameters if p.requires_grad and p.grad is None and p not in self.state]
+        ):
+            text = f"parameters of shape {', '.join(map(str, shapes))} had no gradient in {_PATIENT} steps: no loss "
+            text += "depended on them. Is a layer left out? If it is on purpose, call requires_grad_(False)"
+        else:
+            return
+        warnings.warn(f"{type(self).__name__}.step: {text}.", GradientWarning, stacklevel=3)
 
     def _apply(self, p, g, uphill):
         if uphill:

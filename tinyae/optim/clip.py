@@ -29,7 +29,7 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, *, error_if_nonfinite=F
     parameters : iterable of Tensor, or Tensor
         Those without a gradient are skipped.
     max_norm : float
-        At least 0.
+        At least 0; inf measures the norm and changes nothing.
     norm_type : float
         p > 0 of the p-norm (sum |g|**p)**(1/p); inf for the largest absolute value.
     error_if_nonfinite : bool
@@ -44,7 +44,7 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, *, error_if_nonfinite=F
     Raises SettingError for a setting out of range, DivergedError for a norm that is not finite; then nothing changes.
     Pascanu, Mikolov and Bengio 2013.
     """
-    max_norm = _number("clip_grad_norm_: max_norm", max_norm)
+    max_norm = _bound("clip_grad_norm_: max_norm", max_norm)
     if norm_type != math.inf:
         norm_type = _number("clip_grad_norm_: norm_type", norm_type, positive=True)
     parameters = [parameters] if isinstance(parameters, Var) else list(parameters)
@@ -53,6 +53,8 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, *, error_if_nonfinite=F
         if error_if_nonfinite:
             raise PlanError("clip_grad_norm_: a plan cannot stop at a norm. Leave error_if_nonfinite out.")
         norm = _norm_in_ops(gradients, norm_type)
+        if max_norm == math.inf:
+            return norm
         factor = ops.minimum(max_norm / (norm + 1e-6), 1.0)
         _replace(parameters, lambda g: g * ops.cast(factor, dtype=g.dtype))
         return norm
@@ -64,7 +66,7 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, *, error_if_nonfinite=F
                 "finite."
             )
         factor = max_norm / (norm + 1e-6)
-        if not factor >= 1:  # NaN too
+        if max_norm < math.inf and not factor >= 1:  # NaN too
             for g in gradients:
                 g._data *= factor
             written(*gradients)
@@ -79,11 +81,11 @@ def clip_grad_value_(parameters, clip_value):
     parameters : iterable of Tensor, or Tensor
         Those without a gradient are skipped.
     clip_value : float
-        At least 0.
+        At least 0; inf clips nothing.
 
     Raises SettingError for a clip_value out of range.
     """
-    clip_value = _number("clip_grad_value_: clip_value", clip_value)
+    clip_value = _bound("clip_grad_value_: clip_value", clip_value)
     parameters = [parameters] if isinstance(parameters, Var) else list(parameters)
     if mode.capture is not None:
         _replace(parameters, lambda g: ops.clip(g, low=-clip_value, high=clip_value))
@@ -92,6 +94,10 @@ def clip_grad_value_(parameters, clip_value):
     for g in gradients:
         np.clip(g._data, -clip_value, clip_value, out=g._data)
     written(*gradients)
+
+
+def _bound(where, value):
+    return math.inf if isinstance(value, (float, np.floating)) and value == math.inf else _number(where, value)
 
 
 def _gradients(parameters):
