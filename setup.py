@@ -4,6 +4,7 @@ import sysconfig
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.sdist import sdist
 
 
@@ -19,10 +20,20 @@ class SdistWithSources(sdist):
                     self.filelist.append(path.relative_to(here).as_posix())
 
 
+class WheelOfWhatIsThere(bdist_wheel):
+    """Without a compiler the extension is left out, and the wheel is NumPy alone: it serves every platform."""
+
+    def get_tag(self):
+        if any(path.suffix in (".so", ".pyd") for path in Path(self.bdist_dir).rglob("*")):
+            return super().get_tag()
+        self.root_is_pure = True
+        return "py3", "none", "any"
+
+
 limited = not sysconfig.get_config_var("Py_GIL_DISABLED")  # free-threaded builds have no limited API yet
 
 setup(
     cffi_modules=["csrc/build_ffi.py:ffibuilder"],
     options={"bdist_wheel": {"py_limited_api": "cp310"}} if limited else {},
-    cmdclass={"sdist": SdistWithSources},
+    cmdclass={"bdist_wheel": WheelOfWhatIsThere, "sdist": SdistWithSources},
 )

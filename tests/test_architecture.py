@@ -3,8 +3,10 @@
 import ast
 import importlib
 import inspect
+import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -231,3 +233,19 @@ def test_sizes():
 
     assert lines("engine") < 450
     assert lines("errors", "engine", "tensor", "ops.math") < 1500
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, CC does not name the compiler")
+def test_a_wheel_without_the_extension_is_for_every_platform(tmp_path):
+    """Its tag says what is in it: an abi3 wheel of one platform that holds nothing compiled would promise kernels."""
+    pytest.importorskip("setuptools.command.bdist_wheel")
+    source = Path(__file__).parents[1]
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(source / name, tmp_path)
+    ignored = shutil.ignore_patterns("*.so", "*.pyd", "__pycache__")
+    for name in ("tinyae", "csrc"):
+        shutil.copytree(source / name, tmp_path / name, ignore=ignored)
+    subprocess.run([sys.executable, "setup.py", "-q", "bdist_wheel", "-d", "out"], cwd=tmp_path, check=True,
+                   capture_output=True, env={**os.environ, "CC": "false", "PYTHONPATH": ""})  # fmt: skip
+    (wheel,) = (tmp_path / "out").iterdir()
+    assert wheel.name.endswith("-py3-none-any.whl")

@@ -240,7 +240,8 @@ def test_names_that_are_not_offered():
 def test_well_known_mirrors():
     for name in ("mnist", "fashion-mnist"):
         source = data.SOURCES[name]
-        assert len(source.mirrors) == 2 and all(url.startswith("https://") and url.endswith("/") for url in source.mirrors)
+        assert len(source.mirrors) == 2
+        assert all(url.startswith("https://") and url.endswith("/") for url in source.mirrors)
         assert len(source.files) == 4
         assert all(size > 0 and len(bytes.fromhex(sha256)) == 32 for size, sha256 in source.files.values())
 
