@@ -27,7 +27,7 @@ RINGS = [
     ["tensor", "transforms", "tree", "gradcheck"],
     ["nn", "optim"],
     ["plan"],
-    ["train", "data", "formats", "delimited", "download", "files", "estimator", "metrics"],
+    ["train", "data", "formats", "delimited", "download", "files", "tables", "estimator", "metrics"],
     ["ae"],
     ["detect", "plot", "report", "errata", "show", "export", "learn"],
     ["cli", "__main__"],

@@ -30,8 +30,8 @@ def made(name):
 
 
 # What makes or changes a model, by its name.
-CHANGING = {"fit", "fit_transform", "fit_predict", "calibrate", "build", "set_params", "make_net", "make_encoder",
-            "make_decoder", "make_optimizer", "make_part", "prepare", "take_over"}  # fmt: skip
+CHANGING = {"fit", "fit_transform", "fit_predict", "calibrate", "build", "set_output", "set_params", "make_net",
+            "make_encoder", "make_decoder", "make_optimizer", "make_part", "prepare", "take_over"}  # fmt: skip
 # The words of the loss that draw from ``noise_``, as they say: a stream, which goes on.
 DRAWING = {"loss_terms", "corrupt", "code", "spoil", "step", "draw"}
 

@@ -775,6 +775,29 @@ def test_check_estimator(name):
     assert [(check["check_name"], check["exception"]) for check in checks if check["status"] == "failed"] == []
 
 
+@pytest.mark.filterwarnings("ignore:Estimator .* does not inherit from:UserWarning")
+@pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names:UserWarning")  # they try it, too
+@pytest.mark.parametrize("model", [
+    *(ZOO[name](max_iter=1) for name in sorted(ZOO)), tinyae.AnomalyDetector(Autoencoder(2, max_iter=1)),
+    tinyae.Classifier(max_iter=1),
+], ids=lambda model: type(model).__name__)  # fmt: skip
+def test_frames_as_scikit_learn_has_them(model):
+    """The checks of names and of set_output, which check_estimator leaves to scikit-learn's own estimators."""
+    pytest.importorskip("sklearn", minversion="1.6")
+    pytest.importorskip("pandas")
+    from sklearn.utils import estimator_checks as checks
+
+    loss = {"bce": "mse", "bernoulli": "gaussian"}.get(getattr(model, "loss", None))
+    if loss is not None:
+        model.set_params(loss=loss)  # the tables are of any real numbers
+    names = ["check_dataframe_column_names_consistency"]
+    if hasattr(model, "transform"):
+        names += ["check_set_output_transform", "check_set_output_transform_pandas",
+                  "check_global_output_transform_pandas"]  # fmt: skip
+    for name in names:
+        getattr(checks, name)(type(model).__name__, model)
+
+
 def test_tags_and_names():
     pytest.importorskip("sklearn", minversion="1.6")
     from sklearn.utils import get_tags

@@ -5,6 +5,14 @@
 
 Any variant will do: what counts is its ``score_samples``, minus the loss of every row.
 
+Note [Beyond the range]
+    A cross-entropy knows values in [0, 1] only. Outside, it is no likelihood and may even fall: a model that asks for
+    such data refuses to score others. A detector must not: in use a value beyond the range is just what it is there to
+    find, and one such row must not stop the others. It scores the row at the nearest values that the loss knows, and
+    lowers that score, by how far away these are (summed over the features) and towards ``lowest_``, the lowest
+    score of ``calibrate``, which is reached at a tenth of the range. So a value beyond the range never makes a row look
+    more normal, a little beyond costs little, and more than that is an anomaly whatever the model thinks.
+
 Ring 7. Must not know one variant from another.
 """
 
@@ -18,6 +26,8 @@ from .errors import NotFittedError, SettingError
 from .estimator import Estimator
 
 __all__ = ["AnomalyDetector"]
+
+_MARGIN = 0.1
 
 
 @files.saved("anomaly-detector", "model", "model_")
@@ -38,6 +48,7 @@ class AnomalyDetector(Estimator):
     ----------
     model_ : the fitted autoencoder
     offset_ : float, the score below which a row is an anomaly
+    lowest_ : float, the lowest score of a row that the threshold was set by
 
     A model knows the rows that it was trained on, and scores new ones somewhat lower: to have no more than that share
     of new normal rows called anomalous, give some that it has not seen to ``calibrate``.
@@ -55,9 +66,16 @@ class AnomalyDetector(Estimator):
         model = Autoencoder() if self.model is None else self.model
         if not isinstance(model, Autoencoder):
             raise SettingError(f"{type(self).__name__}: model is a {type(model).__name__}. Give an autoencoder.")
-        fitted = type(model)(**model.get_params()).fit(X, **fit_params)
-        self.model_, self.n_features_in_ = fitted, fitted.n_features_in_
-        return self.calibrate(X)
+        with self._unless_refused():
+            self._take(type(model)(**model.get_params()).fit(X, y, **fit_params))
+            return self.calibrate(X)
+
+    def _take(self, model):
+        self.model_, self.n_features_in_ = model, model.n_features_in_
+        if hasattr(model, "feature_names_in_"):
+            self.feature_names_in_ = model.feature_names_in_
+        else:
+            vars(self).pop("feature_names_in_", None)
 
     def calibrate(self, X):
         """Set the threshold by these normal rows, which are better not those of ``fit``; returns self.
@@ -67,14 +85,33 @@ class AnomalyDetector(Estimator):
         self._check_contamination()
         with self._unless_refused():
             if not hasattr(self, "model_") and isinstance(self.model, Autoencoder) and hasattr(self.model, "net_"):
-                self.model_, self.n_features_in_ = copy.deepcopy(self.model), self.model.n_features_in_
-            self.offset_ = float(np.quantile(self.score_samples(X).astype(np.float64), self.contamination))
+                self._take(copy.deepcopy(self.model))
+            self._check_fitted("calibrate")
+            scores, beyond = self._scored(X, "calibrate")
+            self.lowest_ = float(scores.min())
+            self.offset_ = float(np.quantile(self._lowered(scores, beyond).astype(np.float64), self.contamination))
         return self
 
     def score_samples(self, X):
-        """The model's: minus the loss of every row, the lower the stranger. Shape: (rows, features) -> (rows,)."""
+        """The model's: minus the loss of every row, the lower the stranger. Shape: (rows, features) -> (rows,).
+
+        Rows that the model's loss cannot express, Note [Beyond the range], come below all rows of ``calibrate``.
+        """
         self._check_fitted("score_samples")
-        return self.model_.score_samples(X)
+        return self._lowered(*self._scored(X, "score_samples"))
+
+    def _scored(self, X, action):
+        """(the model's score of every row, brought into the range of its loss; how far it was beyond, in all)"""
+        X, beyond = self.model_._within_range(self.model_._check_input(X, action))
+        return self.model_._scores(X), beyond
+
+    def _lowered(self, scores, beyond):
+        """Scores, those of rows beyond the range below lowest_: Note [Beyond the range]."""
+        if beyond is None:
+            return scores
+        share = np.minimum(beyond / _MARGIN, 1.0)
+        lowered = (1.0 - share) * scores + share * np.minimum(scores, self.lowest_) - beyond
+        return np.where(beyond > 0, lowered, scores).astype(scores.dtype)
 
     def decision_function(self, X):
         """``score_samples(X) - offset_``: below 0 for anomalies. Shape: (rows, features) -> (rows,)."""
@@ -124,10 +161,11 @@ class AnomalyDetector(Estimator):
     def _restore(self, parts, fitted, read):
         """What `save` wrote; see ``files.saved``."""
         self._check_contamination()
-        self.model_, self.offset_ = parts["model_"], fitted["offset_"]
-        self.n_features_in_ = self.model_.n_features_in_
-        if type(self.offset_) is not float or not np.isfinite(self.offset_):
-            raise SettingError("AnomalyDetector: offset_ is no finite number. The file is damaged.")
+        self._take(parts["model_"])
+        self.offset_, self.lowest_ = fitted["offset_"], fitted.get("lowest_", fitted["offset_"])
+        for name in ("offset_", "lowest_"):
+            if type(vars(self)[name]) is not float or not np.isfinite(vars(self)[name]):
+                raise SettingError(f"AnomalyDetector: {name} is no finite number. The file is damaged.")
 
     def _check_contamination(self):
         self._check_number("contamination", lambda value: 0 <= value <= 0.5, "a share from 0 to 0.5")

@@ -21,6 +21,8 @@ class AnomalyDetector(Estimator):
     model_: Autoencoder = _fitted(init=False)
     n_features_in_: int = _fitted(init=False)
     offset_: float = _fitted(init=False)
+    lowest_: float = _fitted(init=False)
+    feature_names_in_: npt.NDArray[np.object_] = _fitted(init=False)
 
     def fit(self, X: npt.ArrayLike, y: Any = None, **fit_params: Any) -> Self: ...
     def calibrate(self, X: npt.ArrayLike) -> Self: ...

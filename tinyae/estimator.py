@@ -14,16 +14,19 @@ import functools
 import numbers
 import sys
 from contextlib import contextmanager
+from importlib import import_module
 from types import MethodType
 
 import numpy as np
 
-from .errors import DataError, DivergedError, DtypeError, NotFittedError, SettingError, ShapeError
-from .formats import bad_values
+from .errors import DataError, DivergedError, MissingExtraError, NotFittedError, SettingError, ShapeError
+from .tables import as_table, column_names, lost_columns, scale_of, warn, widened
 
-__all__ = ["Estimator", "also_sklearns"]
+__all__ = ["Estimator", "Transformer", "also_sklearns"]
 
 _POSITIONAL = 1  # how many settings may be given without their name, as in PCA(2)
+_FAR = 10.0  # so far beyond [0, 1] lie other units
+_SOME = 1000  # rows at least, of which most must lie there
 
 
 class Estimator:
@@ -69,7 +72,7 @@ class Estimator:
 
         return Tags(
             estimator_type=None, target_tags=TargetTags(required=False), input_tags=InputTags(),
-            transformer_tags=TransformerTags(preserves_dtype=[str(self.dtype)]), non_deterministic=False,
+            transformer_tags=TransformerTags(preserves_dtype=[np.dtype(self.dtype).name]), non_deterministic=False,
         )  # fmt: skip
 
     def _check_fitted(self, action):
@@ -96,9 +99,7 @@ class Estimator:
         """Refuse a setting that is not a whole number of at least `least`."""
         value = getattr(self, setting)
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise SettingError(
-                f"{type(self).__name__}: {setting}={value!r}. Give a whole number of at least {least}."
-            )
+            raise SettingError(f"{type(self).__name__}: {setting}={value!r}. Give a whole number of at least {least}.")
 
     def _check_choice(self, setting, choices):
         if getattr(self, setting) not in choices:
@@ -110,54 +111,136 @@ class Estimator:
         if not isinstance(getattr(self, setting), (bool, np.bool_)):
             raise SettingError(f"{type(self).__name__}: {setting}={getattr(self, setting)!r}. Give True or False.")
 
+    def _check_dtype(self):
+        """Refuse a dtype that is neither float32 nor float64, by name, as a numpy.dtype or as NumPy's type."""
+        if not any(self.dtype is kind or str(self.dtype) == kind.__name__ for kind in (np.float32, np.float64)):
+            raise SettingError(f"{type(self).__name__}: dtype={self.dtype!r}. Choose from: float32, float64.")
+
     def _check_number(self, setting, fits, wanted):
         """Refuse a setting that is not a finite number, or for which fits(value) is false."""
         value = getattr(self, setting)
         if isinstance(value, bool) or not isinstance(value, numbers.Real) or not np.isfinite(value) or not fits(value):
             raise SettingError(f"{type(self).__name__}: {setting}={value!r}. Give {wanted}.")
 
+    # -- what fit refuses, every method refuses; what fit learned of columns and scale, every method goes by ----------
+
     def _check_table(self, X, where, features=None, what="X"):
         """X as a 2-d numeric array, finite and (if given) of that many features; memory maps stay on the disk."""
         where = f"{type(self).__name__}.{where}"
-        if hasattr(X, "toarray"):
-            raise DtypeError(f"{where}: sparse {what} is not supported. Pass {what}.toarray().")
-        X = np.asarray(X)
-        if X.dtype == object:
-            try:
-                X = X.astype(np.float64)
-            except (TypeError, ValueError) as problem:
-                raise DtypeError(f"{where}: {what} has dtype object: {problem}. Give numbers.") from None
-        if X.dtype.kind == "c":
-            raise DataError(f"{where}: Complex data not supported: {what} has dtype {X.dtype}.")
-        if X.dtype.kind not in "biuf":
-            raise DtypeError(f"{where}: {what} has dtype {X.dtype}. Give numbers.")
-        if X.ndim != 2:
-            raise ShapeError(
-                f"{where}: expected a 2D array (rows, features), {what} has shape {X.shape}. Reshape your data: "
-                + (
-                    f"{what}.reshape(len({what}), -1)."
-                    if X.ndim > 2
-                    else f"{what}.reshape(-1, 1) or {what}.reshape(1, -1)."
-                )
-            )
-        for length, minimum in ((len(X), "sample"), (X.shape[1], "feature")):
-            if length == 0:
-                raise DataError(
-                    f"{where}: Found array with 0 {minimum}(s) (shape={X.shape}) while a minimum of 1 is required."
-                )
+        X = as_table(X, where, what)
         if features is not None and X.shape[1] != features:
             raise ShapeError(
                 f"{where}: {what} has {X.shape[1]} features, but {type(self).__name__} is expecting {features} "
                 "features as input"
             )
-        count, first = bad_values(X)
-        if count:
-            value = X[first]
-            raise DataError(
-                f"{where}: {what} holds {count} value(s) that are NaN or infinity, the first, {value}, "
-                f"in row {first[0]}, column {first[1]}. Remove or impute them."
-            )
         return X
+
+    def _read(self, X, where, what="X", named=True):
+        """X as fit read its own: the same columns in the same order, bytes divided or not, and no doubts unsaid.
+
+        named=False: X is the package's own array, of which nobody expects names.
+        """
+        if named:
+            self._check_names(X, where, what)
+        X = self._check_table(X, where, self.n_features_in_, what)
+        self._doubt_scale(X, where, what)
+        return X if self._divides_bytes() else widened(X)
+
+    def _divides_bytes(self):
+        return self.unit_interval_ and not self.bits_
+
+    def _learn_scale(self, X):
+        """Remember how X, fit's own, is read; X so read. See ``tables``, Note [Bytes]."""
+        divisor, self.unit_interval_ = scale_of(X)
+        self.bits_ = self.unit_interval_ and divisor == 1
+        self._set_scale(divisor if X.dtype == np.uint8 else 1.0)
+        return X if self._divides_bytes() else widened(X)
+
+    def _set_scale(self, scale):
+        """What fit divided X by, 255 or 1; None: there was no fit, or its file does not say."""
+        self.scale_ = scale
+
+    def _restore_columns(self, fitted):
+        """The columns' scale and names as a file has them; one of before says nothing of them."""
+        scale, names = fitted.get("scale_"), fitted.get("feature_names_in_")
+        if scale not in (None, 1, 255):
+            raise DataError("scale_ is neither 1 nor 255. The file is damaged.")
+        self._set_scale(scale)
+        if names is not None:
+            if len(names) != fitted["n_features_in_"] or not all(type(name) is str for name in names):
+                raise DataError("feature_names_in_ is no list of a name for every column. The file is damaged.")
+            self.feature_names_in_ = np.array(names, dtype=object)
+
+    def _doubt_scale(self, X, where, what):
+        """Warn of a table in other units than those of fit: pixels up to 255, say, beside values in [0, 1]."""
+        divided = X.dtype == np.uint8 and self._divides_bytes()
+        if self.scale_ is None or not self.unit_interval_ or divided or X.dtype == bool:
+            return
+        some = X[:: max(1, len(X) // _SOME)]
+        whole = X.dtype.kind in "iu" or not np.any(some % 1)
+        far = (some > (1 if whole else _FAR)) | (some < -_FAR)
+        if 2 * np.count_nonzero(far.any(axis=1)) > len(some):  # else some rows are strange, as a detector's may be
+            saw = "only 0 and 1" if self.bits_ else "values in [0, 1]"
+            saw = f"bytes, divided by {self.scale_:g}" if self.scale_ > 1 else saw
+            warn(
+                f"{type(self).__name__}.{where}: {what} has dtype {X.dtype} and values from {some.min():g} to "
+                f"{some.max():g}, but fit saw {saw}; they are taken as they are. Bring them to the same units: pixels, "
+                f"for instance, by {what} / 255."
+            )
+
+    def _doubt_precision(self, X, names=None):
+        """Warn of columns whose values differ in X and no longer in the model's dtype."""
+        lost = lost_columns(X, self.dtype)
+        if lost:
+            column, different, left = lost[0]
+            named = "" if names is None else f" ({names[column]})"
+            more = f" and {len(lost) - 1} further" if len(lost) > 1 else ""
+            warn(
+                f"{type(self).__name__}.fit: column {column}{named}{more}: of {different} different values {left} are "
+                "left in float32, so rows that differ become equal. Subtract the column's mean or scale it (for instance "
+                'by sklearn.preprocessing.StandardScaler), or give dtype="float64".'
+            )
+
+    def _learn_names(self, X):
+        """``feature_names_in_`` of a frame with named columns; none of an array. Returns it, or None."""
+        names = column_names(X, f"{type(self).__name__}.fit")
+        if names is None:
+            vars(self).pop("feature_names_in_", None)
+        else:
+            self.feature_names_in_ = names
+        return names
+
+    def _check_names(self, X, where, what="X"):
+        """Scikit-learn's manners: other names, or the same in another order, are refused; none at all, warned of."""
+        self._compare_names(column_names(X, f"{type(self).__name__}.{where}", what), where, what)
+
+    def _compare_names(self, names, where, what):
+        known = getattr(self, "feature_names_in_", None)
+        if names is None or known is None:
+            if known is not None:
+                warn(
+                    f"{what} does not have valid feature names, but {type(self).__name__} was fitted with feature names",
+                    UserWarning,
+                )
+            elif names is not None:
+                warn(
+                    f"{what} has feature names, but {type(self).__name__} was fitted without feature names", UserWarning
+                )
+        elif not np.array_equal(names, known):
+            # The sentences are scikit-learn's, whose users look for them.
+            text = f"{type(self).__name__}.{where}: {what}: The feature names should match those that were passed during fit.\n"
+            unseen, lacking = sorted(set(names) - set(known)), sorted(set(known) - set(names))
+            if unseen:
+                text += "Feature names unseen at fit time:\n" + _listed(unseen)
+            if lacking:
+                text += "Feature names seen at fit time, yet now missing:\n" + _listed(lacking)
+            if not unseen and not lacking:
+                text += "Feature names must be in the same order as they were in fit.\n"
+            raise DataError(text)
+
+
+def _listed(names):
+    return "".join(f"- {name}\n" for name in names[:5]) + ("- ...\n" if len(names) > 5 else "")
 
 
 class _Constructor:
@@ -216,3 +299,44 @@ def _revive(cls, args):
 
 def _same(a, b):
     return a is b or (type(a) is type(b) and isinstance(a, (int, float, str, tuple, bool)) and a == b)
+
+
+class Transformer(Estimator):
+    """An estimator whose ``transform`` gives frames to those who ask for them: scikit-learn's ``set_output``."""
+
+    def set_output(self, *, transform=None):
+        """What ``transform`` and ``fit_transform`` return: "default" (an array), "pandas" or "polars" (a frame with the
+        columns ``get_feature_names_out()``, and of pandas' frames the index). None changes nothing. Returns self.
+        """
+        if transform not in (None, "default", "pandas", "polars"):
+            raise SettingError(
+                f"{type(self).__name__}.set_output: transform={transform!r}. Choose from: default, pandas, polars."
+            )
+        if transform is not None:
+            self._sklearn_output_config = {
+                "transform": transform
+            }  # the name under which scikit-learn's clone copies it
+        return self
+
+    def _contained(self, values, X):
+        """values, an array, in the container that is asked for; X is what it was made from."""
+        wanted = getattr(self, "_sklearn_output_config", {}).get("transform")
+        if wanted is None and "sklearn" in sys.modules:
+            wanted = sys.modules["sklearn"].get_config()["transform_output"]
+        if wanted in (None, "default"):
+            return values
+        names = self.get_feature_names_out()
+        if wanted == "pandas":
+            pandas = _library("pandas")
+            index = X.index if isinstance(X, pandas.DataFrame) else None
+            return pandas.DataFrame(values, index=index, columns=names, copy=False)
+        return _library("polars").DataFrame(values, schema=names.tolist(), orient="row")
+
+
+def _library(name):
+    try:
+        return import_module(name)
+    except ImportError:
+        raise MissingExtraError(
+            f'set_output(transform="{name}") needs {name}. Install it: pip install {name}'
+        ) from None

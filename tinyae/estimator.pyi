@@ -4,7 +4,7 @@ from typing import Any, Literal, TypeVar
 
 from typing_extensions import Self, dataclass_transform
 
-__all__ = ["Estimator", "also_sklearns"]
+__all__ = ["Estimator", "Transformer", "also_sklearns"]
 
 _E = TypeVar("_E", bound=BaseException)
 
@@ -21,3 +21,6 @@ class Estimator:
     def __sklearn_tags__(self) -> Any: ...
 
 def also_sklearns(cls: type[_E]) -> type[_E]: ...
+
+class Transformer(Estimator):
+    def set_output(self, *, transform: Literal["default", "pandas", "polars"] | None = None) -> Self: ...

@@ -22,7 +22,8 @@ __all__ = ["CLASSES", "load", "save", "saved", "writing"]
 _FORMAT = 1
 _DESCRIPTION = "model.json"
 _FITTED = ("n_features_in_", "output_activation_", "unit_interval_", "bits_", "n_iter_", "best_epoch_", "kept_epoch_",
-           "max_iter_", "baseline_", "history_", "pretraining_", "classes_", "offset_")  # fmt: skip
+           "max_iter_", "baseline_", "history_", "pretraining_", "classes_", "offset_", "lowest_", "scale_",
+           "target_scale_", "feature_names_in_")  # fmt: skip
 _DESCRIPTION_LIMIT = 4 << 20  # bytes; what may be long, a history or names, are arrays
 _DESCRIPTION_ITEMS = 200_000  # of lists and dictionaries: two bytes of text may become a hundred of memory
 
@@ -312,13 +313,15 @@ _left_out = object()
 
 def _plain(value):
     """value as JSON can say it, NumPy's scalars as Python's; `_left_out` if it cannot."""
-    if isinstance(value, (tuple, list)):
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, (tuple, list, range)):
         parts = [_plain(v) for v in value]
         return _left_out if any(part is _left_out for part in parts) else parts
     if isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, np.dtype):
-        value = value.name
+    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.floating)):
+        value = np.dtype(value).name
     return value if value is None or type(value) in (bool, int, float, str) else _left_out
 
 
@@ -346,8 +349,11 @@ def _restore(model, fitted, noise):
         raise ValueError(f"output_activation_={output!r} is not what its settings lead to")
     model.noise_.key, model.noise_.counter = (int(n) % 2**64 for n in noise)
     for name, value in fitted.items():
-        if name not in ("classes_", "offset_"):
+        if name not in ("classes_", "offset_", "lowest_", "scale_", "feature_names_in_"):
             setattr(model, name, value)
+    if model.target_scale_ not in (None, 1, 255):
+        raise ValueError("target_scale_ is neither 1 nor 255")
+    model._restore_columns(fitted)
 
 
 def _describe(archive, path):

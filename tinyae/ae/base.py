@@ -22,7 +22,6 @@ Ring 6. Read after ``train.py``; then any other file of this folder, in any orde
 """
 
 import copy
-import warnings
 from binascii import crc32
 
 import numpy as np
@@ -31,12 +30,12 @@ from .. import files, nn, ops, optim
 from ..data import IN_MEMORY, batches
 from ..engine import no_grad
 from ..errors import DivergedError, SettingError, ShapeError
-from ..estimator import Estimator
-from ..formats import CHUNK
+from ..estimator import Transformer
 from ..nn.module import _evaluating
 from ..nn.norm import _least_rows
 from ..ops.random import Generator
 from ..optim.rules import OPTIMIZERS
+from ..tables import column_names, extremes, first_beyond, in_unit_interval, scale_of, spot, warn, widened
 from ..tensor import Tensor
 from ..train import Progress, mean_terms, train
 from . import defaults
@@ -88,7 +87,7 @@ class Net(nn.Module):
 
 @variant("vanilla", family="deterministic", paper="Rumelhart, Hinton and Williams 1986", aliases=("autoencoder",),
          proof="losses are their formulas; linear units give PCA's error and subspace")  # fmt: skip
-class Autoencoder(Latent, Estimator):
+class Autoencoder(Latent, Transformer):
     """The plain autoencoder: x_hat = decoder(encoder(x)), trained to reproduce x.
 
     ``loss = mean over rows and features of (x_hat - x)**2``, or of the binary cross-entropy.
@@ -145,12 +144,18 @@ class Autoencoder(Latent, Estimator):
     baseline_ : float
         The loss if every row were reconstructed as the mean row: what a model must be better than.
     n_features_in_ : int
+    feature_names_in_ : array of str, the columns' names; there only if X was a frame whose columns have names
+    scale_ : float
+        What X was divided by: 255 if it was bytes, else 1.
+
+    Every method asks of its rows what ``fit`` asked: as many columns of the same names in the same order, finite
+    numbers, in the same units. Where the loss knows values in [0, 1] only, what reads it refuses others.
 
     ``fit`` warns (ConvergenceWarning) of a loss that still falls steeply at the end, and of a model that is no better
     than the mean row; (RuntimeWarning) of a penalty too small to do anything.
 
     Shape: X (rows, features) -> codes (rows, n_components). uint8 data are divided by 255 on the fly, unless fit saw
-    nothing but 0 and 1.
+    nothing but 0 and 1, or numbers beyond [0, 1].
     """
 
     n_components: int = None
@@ -233,8 +238,10 @@ class Autoencoder(Latent, Estimator):
         if not isinstance(n_features, (int, np.integer)) or n_features < 1:
             raise SettingError(f"{type(self).__name__}.build: n_features={n_features!r}. Give a positive whole number.")
         self.n_features_in_ = int(n_features)
+        if len(getattr(self, "feature_names_in_", ())) != n_features:  # of another table
+            vars(self).pop("feature_names_in_", None)
         self.hidden_, self.n_components_ = self._hidden(), self._code_length()
-        self.unit_interval_, self.bits_ = True, False
+        self.unit_interval_, self.bits_, self.scale_, self.target_scale_ = True, False, None, None
         self.fitted_settings_ = self.get_params()
         self._init_rng, self._batch_rng, noise = numpy_generator(self.random_state).spawn(3)
         self.noise_ = Generator(noise)
@@ -287,19 +294,22 @@ class Autoencoder(Latent, Estimator):
             Each called with (model, row of the history) after every epoch; returning True ends the training.
         """
         with self._unless_refused():
-            X = self._check_table(X, "fit")
-            self._doubt_bytes(X)
-            self._fit(X, target, validation_data, [callbacks] if callable(callbacks) else callbacks or ())
+            names, table = self._learn_names(X), self._check_table(X, "fit")
+            self._check_settings()
+            self._doubt_table(table, names)
+            self._doubt_y(X, table, y)
+            self._fit(table, target, validation_data, [callbacks] if callable(callbacks) else callbacks or ())
         self._say_doubts()
         return self
 
     def _fit(self, X, target, validation_data, callbacks):
         self.build(X.shape[1])
-        self.bits_ = bool(X.dtype == np.uint8 and _extremes(X)[1] <= 1)
-        X = self._as_bits(X)
-        target = self._check_target(X, target, "fit")
-        self.unit_interval_ = _in_unit_interval(X)
-        bounded = self.unit_interval_ if target is None else _in_unit_interval(target)
+        X, bounded = self._learn_scale(X), self.unit_interval_
+        if target is not None:
+            self.target_scale_, bounded = scale_of(self._check_table(target, "fit", what="target"))
+            target = self._check_target(X, target, "fit")
+        if not bounded:
+            self._check_range(X if target is None else target)
         self.output_activation_ = self.net_.decoder.output_activation = self._resolve_output(bounded)
         X, target, validation = self._split(X, target, validation_data)
         validate = None if validation is None else lambda: self._mean_terms(*validation)
@@ -364,7 +374,7 @@ class Autoencoder(Latent, Estimator):
     def _say_doubts(self):
         if self.history_:
             for category, text in self._doubts():
-                warnings.warn(f"{type(self).__name__}.fit: {text}", category, stacklevel=3)
+                warn(f"{type(self).__name__}.fit: {text}", category)
 
     def _told(self, callbacks):
         """The callbacks as the training calls them: with the model, which holds the history so far, fit to be saved."""
@@ -392,9 +402,9 @@ class Autoencoder(Latent, Estimator):
 
         layer, an index into ``net_.encoder``, gives the output of that layer instead.
         """
-        X = self._check_input(X, "transform")
         if layer is None:
-            return self._apply(X, lambda model, x: model.embed(model.encode(x)))
+            return self._contained(self._codes(X, "transform"), X)
+        X = self._check_input(X, "transform")
         modules = list(self.net_.encoder) if isinstance(self.net_.encoder, nn.Sequential) else [self.net_.encoder]
         if not isinstance(layer, (int, np.integer)) or not -len(modules) <= layer < len(modules):
             raise SettingError(f"transform: layer={layer!r}; the encoder has layers 0 to {len(modules) - 1}.")
@@ -419,6 +429,10 @@ class Autoencoder(Latent, Estimator):
         """
         X = self._check_input(X, "score_samples")
         target = self._check_target(X, target, "score_samples")
+        self._check_range(X if target is None else target)
+        return self._scores(X, target)
+
+    def _scores(self, X, target=None):
         return -sum(self._row_terms(X, target).values())
 
     def score(self, X, y=None):
@@ -524,7 +538,7 @@ class Autoencoder(Latent, Estimator):
     def _check_settings(self):
         name = type(self).__name__
         hidden = () if self._left_open("hidden") else self.hidden
-        single = not isinstance(hidden, (tuple, list))
+        single = not isinstance(hidden, (tuple, list, range, np.ndarray)) or np.shape(hidden) == ()
         widths = [hidden] if single else hidden
         for setting, value in [*self._counts().items(), *(("hidden", width) for width in widths)]:
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
@@ -532,8 +546,7 @@ class Autoencoder(Latent, Estimator):
         if single:
             raise SettingError(f"{name}: hidden={self.hidden!r}. Give a sequence of widths, ({self.hidden!r},).")
         self._check_choice("loss", tuple(self.losses))
-        if str(self.dtype) not in ("float32", "float64"):
-            raise SettingError(f"{name}: dtype={self.dtype!r}. Choose float32 or float64.")
+        self._check_dtype()
         self._check_number("decay", lambda value: value >= 0, "a number of at least 0")
         self._check_flag("early_stopping")
         if not callable(self.optimizer):
@@ -549,53 +562,87 @@ class Autoencoder(Latent, Estimator):
                 raise SettingError(f"{name}: {setting}{str(problem).removeprefix('activation')}") from None
 
     def _resolve_output(self, bounded):
-        """The output activation's name; refuses data that leave [0, 1] (not bounded)
-        if the loss cannot express them.
-        """
-        if not bounded and self.loss not in self._unbounded_losses():
-            others = " or ".join(map(repr, self._unbounded_losses()))
-            raise SettingError(
-                f"{type(self).__name__}: loss={self.loss!r} compares probabilities, and the data leave [0, 1]. For "
-                f"what was measured use loss={others}, after sklearn.preprocessing.StandardScaler; divide by their largest "
-                "value (or MinMaxScaler) what are shares or shades, as of pixels."
-            )
+        """The output activation's name, for data that lie in [0, 1] or do not."""
         if self.decoder is not None:
             return getattr(self.decoder, "output_activation", "linear")
         if self.output_activation != "auto":
             return self.output_activation
         return "sigmoid" if bounded else "linear"
 
+    def _check_range(self, X):
+        """Refuse data that leave [0, 1] if the loss cannot express them: there its value would mean nothing."""
+        if self.loss in self._unbounded_losses() or in_unit_interval(X):
+            return
+        others, first = " or ".join(map(repr, self._unbounded_losses())), first_beyond(X)
+        raise SettingError(
+            f"{type(self).__name__}: loss={self.loss!r} compares probabilities, and the data leave [0, 1]. For "
+            f"what was measured use loss={others}, after sklearn.preprocessing.StandardScaler; divide by their largest "
+            f"value (or MinMaxScaler) what are shares or shades, as of pixels. The first beyond is {X[first]:g} in "
+            f"{spot(*first)}."
+        )
+
+    def _within_range(self, X):
+        """(X, or the nearest values that the loss can express; by how much every row leaves them, None if none does)"""
+        if self.loss in self._unbounded_losses() or in_unit_interval(X):
+            return X, None
+        near = np.clip(X, 0, 1)
+        return near, np.abs(np.subtract(X, near, dtype=np.float64)).sum(axis=1)
+
     def _unbounded_losses(self):
         return ("mse",)
 
     def _check_input(self, X, action):
         self._check_fitted(action)
-        return self._as_bits(self._check_table(X, action, self.n_features_in_))
+        return self._read(X, action)
 
-    def _as_bits(self, X):
-        """Bytes that were 0 and 1 when the model was fitted are numbers, not pixels to be divided by 255."""
-        return X.view(np.int8) if self.bits_ and X.dtype == np.uint8 else X
+    def _codes(self, X, action, named=True):
+        """``transform``'s array, whatever container is asked for."""
+        self._check_fitted(action)
+        return self._encoded(self._read(X, action, named=named))
 
-    def _doubt_bytes(self, X):
-        """Warn of bytes that end far below 255, as those of 16 or 32 greys do."""
-        top = _extremes(X)[1] if X.dtype == np.uint8 else 0
+    def _encoded(self, X):
+        return self._apply(X, lambda model, x: model.embed(model.encode(x)))
+
+    def _doubt_table(self, X, names):
+        """Warn of what may not be meant: bytes that end far below 255, as those of 16 or 32 greys do; columns that
+        float32 blurs.
+        """
+        top = extremes(X)[1] if X.dtype == np.uint8 else 0
         if 1 < top < 64:
-            warnings.warn(
+            warn(
                 f"{type(self).__name__}.fit: X is uint8 with values up to {top} and is divided by 255; "
-                f"if {top} is white, pass X / {top}.",
-                RuntimeWarning,
-                stacklevel=3,
+                f"if {top} is white, pass X / {top}."
+            )
+        self._doubt_precision(X, names)
+
+    def _doubt_y(self, X, table, y):
+        """Warn of clean rows that were given as y, as other libraries want them."""
+        if y is None or y is X:
+            return
+        try:
+            y = np.asarray(y)
+        except (TypeError, ValueError):
+            return  # it is ignored, whatever it is
+        if y.shape == table.shape and not np.array_equal(y, table):
+            warn(
+                f"{type(self).__name__}.fit: y has the shape of X and is ignored. To reconstruct it from X, write "
+                "fit(X, target=y).",
+                UserWarning,
             )
 
     def _check_target(self, X, target, where):
         if target is None:
             return None
-        target = self._as_bits(self._check_table(target, where, what="target"))
+        names, known = column_names(target, where, "target"), getattr(self, "feature_names_in_", None)
+        if names is not None and known is not None and set(names) == set(known):  # else they are of its own
+            self._compare_names(names, where, "target")
+        target = self._check_table(target, where, what="target")
         if target.shape != X.shape:
             raise ShapeError(
                 f"{type(self).__name__}.{where}: target has shape {target.shape}, X has {X.shape}. They must be equal."
             )
-        return target
+        divided = self._divides_bytes() if self.target_scale_ is None else self.target_scale_ > 1
+        return target if divided else widened(target)
 
     def _split(self, X, target, validation_data):
         """(X, target, validation pair or None)"""
@@ -604,9 +651,9 @@ class Autoencoder(Latent, Estimator):
             if len(pair) != 2:
                 what = f"validation_data is a tuple of {len(pair)}"
                 raise ShapeError(f"{type(self).__name__}.fit: {what}. Give (X, target).")
-            X_val = self._as_bits(self._check_table(pair[0], "fit", X.shape[1], "validation_data"))
+            X_val = self._read(pair[0], "fit", "validation_data")
             target_val = self._check_target(X_val, pair[1], "fit: validation_data")
-            self._resolve_output(_in_unit_interval(X_val if target_val is None else target_val))
+            self._check_range(X_val if target_val is None else target_val)
             return X, target, (X_val, target_val)
         if not self.early_stopping:
             return X, target, None
@@ -663,16 +710,3 @@ class _RowNoise(Generator):
 
 def _plain(value):
     return value.data if isinstance(value, Tensor) else np.asarray(value)
-
-
-def _in_unit_interval(X):
-    """Whether every value, as `batches` yields it, lies in [0, 1], but for a scaler's rounding."""
-    low, high = (0, 1) if X.dtype == np.uint8 else _extremes(X)
-    return bool(low >= -1e-6 and high <= 1 + 1e-6)
-
-
-def _extremes(X):
-    """The least and the largest value; reads a chunk at a time."""
-    step = max(1, CHUNK // X.shape[1])
-    pairs = [(part.min(), part.max()) for part in (X[i : i + step] for i in range(0, len(X), step))]
-    return min(low for low, _ in pairs), max(high for _, high in pairs)

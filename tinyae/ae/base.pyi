@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self
 
-from ..estimator import Estimator, _first, _fitted
+from ..estimator import Transformer, _first, _fitted
 from ..files import _P
 from ..nn.activations import ActivationName
 from ..nn.init import Init
@@ -40,7 +40,7 @@ class Net(Module):
     def __init__(self, encoder: Module, decoder: Module) -> None: ...
     def forward(self, x: Tensor | npt.ArrayLike) -> Tensor: ...
 
-class Autoencoder(Latent, Estimator):
+class Autoencoder(Latent, Transformer):
     zoo_name: ClassVar[str]
     family: ClassVar[str]
     paper: ClassVar[str]
@@ -51,7 +51,7 @@ class Autoencoder(Latent, Estimator):
 
     # settings: what the constructor takes
     n_components: int | None = _first(default=None, kw_only=False)
-    hidden: Sequence[int] | None = None
+    hidden: Sequence[int] | npt.NDArray[np.integer[Any]] | None = None
     activation: ActivationName = "relu"
     code_activation: ActivationName | None = None
     output_activation: ActivationName | Literal["auto"] = "auto"
@@ -65,7 +65,7 @@ class Autoencoder(Latent, Estimator):
     n_iter_no_change: int = 10
     random_state: Seed = None
     verbose: bool = False
-    dtype: Literal["float32", "float64"] | np.dtype[Any] = "float32"
+    dtype: Literal["float32", "float64"] | np.dtype[Any] | type[np.floating[Any]] = "float32"
     compile: bool = True
     init: Init = "glorot_uniform"
     decay: float = 0.0
@@ -87,6 +87,9 @@ class Autoencoder(Latent, Estimator):
     output_activation_: str = _fitted(init=False)
     unit_interval_: bool = _fitted(init=False)
     bits_: bool = _fitted(init=False)
+    scale_: float | None = _fitted(init=False)
+    target_scale_: float | None = _fitted(init=False)
+    feature_names_in_: npt.NDArray[np.object_] = _fitted(init=False)
     fitted_settings_: dict[str, Any] = _fitted(init=False)
 
     # the sentence; h is whatever `encode` gives and the others expect, so a variant chooses its type

@@ -24,7 +24,7 @@ from ..optim.rules import OPTIMIZERS
 from ..tensor import Tensor
 from ..train import mean_terms, train
 from . import defaults
-from .base import _ROWS, Autoencoder, Net, _extremes, _plain
+from .base import _ROWS, Autoencoder, Net, _plain
 from .latent import numpy_generator
 
 __all__ = ["Classifier"]
@@ -125,16 +125,17 @@ class Classifier(Estimator):
 
     def _fit(self, X, y, validation_data, callbacks):
         self._check_settings()
-        X = self._check_table(X, "fit")
+        again = self.warm_start and hasattr(self, "net_")
+        names = None if again else self._learn_names(X)
+        X = self._read(X, "fit") if again else self._check_table(X, "fit")
         classes, numbers = self._labels(y, len(X), "fit")
-        if self.warm_start and hasattr(self, "net_"):
-            X = self._check_table(X, "fit", self.n_features_in_)
+        if again:
             if not np.array_equal(classes, self.classes_):
                 raise DataError(f"Classifier.fit: warm_start with classes {classes}, but it knows {self.classes_}.")
             self._copy()
         else:
-            self._build(X, classes)
-        X, kept = self._as_bits(X), None
+            X = self._build(X, names, classes)
+        kept = None
         if validation_data is not None:
             kept = self._check_pair(validation_data)
         elif self.early_stopping:
@@ -180,26 +181,32 @@ class Classifier(Estimator):
         self._remember(history, best.epoch)
         return self
 
-    def _build(self, X, classes):
-        """Fresh weights, on a copy of the encoder; an autoencoder that has learned nothing yet is fitted."""
+    def _build(self, X, names, classes):
+        """Fresh weights, on a copy of the encoder; an autoencoder that has learned nothing yet is fitted. X as read."""
         self._init_rng, self._batch_rng = numpy_generator(self.random_state).spawn(2)
         encoder = copy.deepcopy(self.encoder)
-        bits = bool(X.dtype == np.uint8 and _extremes(X)[1] <= 1)
         if isinstance(encoder, Autoencoder):
-            if not hasattr(encoder, "net_"):
+            if hasattr(encoder, "net_"):
+                encoder._compare_names(names, "fit", "X")
+                self._doubt_precision(X, names)
+            else:
                 if encoder.random_state is None:
                     encoder.random_state = self._init_rng
                 encoder.fit(X).random_state = self.encoder.random_state
-            X = self._check_table(X, "fit", encoder.n_features_in_)
+            X = encoder._read(X, "fit", named=False)
+            self.unit_interval_, self.bits_, self.scale_ = encoder.unit_interval_, encoder.bits_, encoder.scale_
             encoder.net_ = encoder.net_.astype(self.dtype)
-            bits, inner = encoder.bits_, encoder.net_.encoder
+            inner = encoder.net_.encoder
         else:
+            self._doubt_precision(X, names)
+            X = self._learn_scale(X)
             inner = nn.Sequential() if encoder is None else encoder.astype(self.dtype)
-        self.encoder_, self.bits_, self.classes_, self.n_features_in_ = encoder, bits, classes, X.shape[1]
+        self.encoder_, self.classes_, self.n_features_in_ = encoder, classes, X.shape[1]
         self.net_ = Net(inner, None)
-        width = self._apply(self._as_bits(X[:1]), type(self)._codes).shape[1]
+        width = self._apply(X[:1], type(self)._codes).shape[1]
         self.net_.decoder = nn.Linear(width, len(classes), init=self.init, generator=self._init_rng, dtype=self.dtype)
         self.net_.eval()  # a frozen encoder stays so
+        return X
 
     def _copy(self):
         """A copy of all that a warm start changes, of today's dtype: what it began with stays, should it be refused."""
@@ -273,6 +280,8 @@ class Classifier(Estimator):
         inner = self.encoder_.net_.encoder if shared else self.encoder_ if own else nn.Sequential()
         self.net_ = Net(inner, None)
         self.classes_, self.bits_ = fitted["classes_"], bool(fitted["bits_"])
+        self.unit_interval_ = bool(fitted.get("unit_interval_", True))
+        self._restore_columns(fitted)
         for name in ("n_features_in_", "n_iter_", "best_epoch_", "kept_epoch_", "max_iter_", "baseline_", "history_"):
             setattr(self, name, fitted[name])
         state = {name: read(name) for name in (*self._own_arrays(), "decoder.weight", "decoder.bias")}
@@ -292,7 +301,6 @@ class Classifier(Estimator):
         self.net_.load_state_dict(state, strict=not shared)
         self.net_.eval()
 
-    _as_bits = Autoencoder._as_bits
     penalties = Autoencoder.penalties
     _progress, _remember, _say_doubts = Autoencoder._progress, Autoencoder._remember, Autoencoder._say_doubts
     _told = Autoencoder._told
@@ -310,7 +318,7 @@ class Classifier(Estimator):
 
     def _of_rows(self, X, action, function):
         self._check_fitted(action)
-        return self._apply(self._as_bits(self._check_table(X, action, self.n_features_in_)), function)
+        return self._apply(self._read(X, action), function)
 
     def _apply(self, X, function):
         """function(model, x) over X in batches, without a graph, as one array; model is self in evaluation mode: it
@@ -357,7 +365,7 @@ class Classifier(Estimator):
     def _check_pair(self, pair):
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise ShapeError("Classifier.fit: validation_data is no pair. Give (X, y).")
-        X = self._as_bits(self._check_table(pair[0], "fit", self.n_features_in_, "validation_data"))
+        X = self._read(pair[0], "fit", "validation_data")
         classes, numbers = self._labels(pair[1], len(X), "fit: validation_data")
         known = {label: number for number, label in enumerate(self.classes_.tolist())}
         found = [known.get(label) for label in classes.tolist()]
@@ -376,7 +384,7 @@ class Classifier(Estimator):
                 self._check_count(name)
         for name in ("freeze", "warm_start", "early_stopping", "compile"):
             self._check_flag(name)
-        self._check_choice("dtype", ("float32", "float64"))
+        self._check_dtype()
         if not callable(self.optimizer):
             self._check_choice("optimizer", tuple(OPTIMIZERS))
         self._check_number("validation_fraction", lambda value: 0 < value < 1, "a number between 0 and 1")

@@ -1,6 +1,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self
 
@@ -32,7 +33,7 @@ class Classifier(Estimator):
     n_iter_no_change: int = 10
     random_state: Seed = None
     verbose: bool = False
-    dtype: Literal["float32", "float64"] = "float32"
+    dtype: Literal["float32", "float64"] | np.dtype[Any] | type[np.floating[Any]] = "float32"
     compile: bool = True
     init: Init = "glorot_uniform"
     decay: float = 0.0
@@ -47,7 +48,10 @@ class Classifier(Estimator):
     baseline_: float = _fitted(init=False)
     max_iter_: int = _fitted(init=False)
     n_features_in_: int = _fitted(init=False)
+    unit_interval_: bool = _fitted(init=False)
     bits_: bool = _fitted(init=False)
+    scale_: float | None = _fitted(init=False)
+    feature_names_in_: npt.NDArray[np.object_] = _fitted(init=False)
 
     def fit(
         self,

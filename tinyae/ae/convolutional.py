@@ -167,7 +167,7 @@ class ConvolutionalAutoencoder(ImageRows, Autoencoder):
         self._check_choice("down", _DOWN)
         if not _is_size(self.kernel_size) or self.kernel_size % 2 == 0:
             raise SettingError(f"{name}: kernel_size={self.kernel_size!r}. Give an odd whole number.")
-        if self.n_components is None and not self.hidden:
+        if self.n_components is None and not len(self.hidden):
             raise SettingError(f"{name}: n_components=None without hidden layers has no weights. Give one of them.")
         if self.n_components is None and self._code_activation() != self.activation:
             raise SettingError(

@@ -1,6 +1,6 @@
 """What people do with codes: walk between them, move one component, look for neighbours, count the silent, store them.
 
-Every method asks ``transform`` and ``inverse_transform`` only, so that it serves each autoencoder alike.
+Every method asks for codes and ``inverse_transform`` only, so that it serves each autoencoder alike.
 
 Ring 6. Must not know how a model is trained.
 """
@@ -28,7 +28,8 @@ class Latent:
         if how not in ("linear", "spherical"):
             raise SettingError(f'{type(self).__name__}.interpolate: how={how!r}. Choose "linear" or "spherical".')
         t = np.linspace(0.0, 1.0, counted(self, "interpolate", "steps", steps, 2))[:, None]
-        z0, z1 = self.transform(np.stack([_row(self, "interpolate", row) for row in (start, end)])).astype(np.float64)
+        rows = np.stack([_row(self, "interpolate", row) for row in (start, end)])
+        z0, z1 = self._codes(rows, "interpolate", named=False).astype(np.float64)
         a, b = 1.0 - t, t
         if how == "spherical":
             lengths = np.linalg.norm(z0) * np.linalg.norm(z1)
@@ -44,7 +45,7 @@ class Latent:
 
         Shape: x (features,) -> (components, values, features).
         """
-        code = self.transform(_row(self, "traverse", x)[None])[0]
+        code = self._codes(_row(self, "traverse", x)[None], "traverse", named=False)[0]
         components = range(len(code)) if components is None else components
         wrong = [j for j in components if not isinstance(j, (int, np.integer)) or not -len(code) <= j < len(code)]
         if wrong:
@@ -81,7 +82,7 @@ class Latent:
         Image retrieval by Euclidean distance. Shape: X (rows, features), query (queries, features) -> (queries, k)
         twice.
         """
-        codes, asked = self.transform(X).astype(np.float64), self.transform(query).astype(np.float64)
+        codes, asked = (self._codes(rows, "neighbours").astype(np.float64) for rows in (X, query))
         k = counted(self, "neighbours", "k", k, 1)
         if k > len(codes):
             raise SettingError(f"{type(self).__name__}.neighbours: k={k} of {len(codes)} rows. Ask for fewer.")
@@ -94,7 +95,7 @@ class Latent:
 
     def code_histogram(self, X, bins=50):
         """numpy.histogram of all values in the codes of X: (counts, edges). Shape: -> (bins,), (bins + 1,)."""
-        return np.histogram(self.transform(X), bins=bins)
+        return np.histogram(self._codes(X, "code_histogram"), bins=bins)
 
     def fraction_of_zero_codes(self, X, tolerance=0.0):
         """The share of values in the codes of X that are at most tolerance away from 0: how sparse the code is."""
@@ -102,7 +103,7 @@ class Latent:
             raise SettingError(
                 f"{type(self).__name__}.fraction_of_zero_codes: tolerance={tolerance!r}. Give a number of at least 0."
             )
-        return float(np.mean(np.abs(self.transform(X)) <= tolerance))
+        return float(np.mean(np.abs(self._codes(X, "fraction_of_zero_codes")) <= tolerance))
 
     def activity(self, X, threshold=0.0):
         """(mean, share of the rows with |z_j| > threshold) of every unit j of the code over the rows of X.
@@ -113,7 +114,7 @@ class Latent:
             raise SettingError(
                 f"{type(self).__name__}.activity: threshold={threshold!r}. Give a number of at least 0."
             )
-        codes = self.transform(X).astype(np.float64)
+        codes = self._codes(X, "activity").astype(np.float64)
         return codes.mean(axis=0), np.mean(np.abs(codes) > threshold, axis=0)
 
     def compress(self, X, bits=8, ranges=None):
@@ -125,8 +126,10 @@ class Latent:
 
         Shape: X (rows, features) -> (rows, n_components) of int, ranges (2, n_components).
         """
-        count = 1 << _bits(self, "compress", bits)
-        codes = self.transform(X).astype(np.float64)
+        return self._quantise(self._codes(X, "compress"), bits, ranges)
+
+    def _quantise(self, codes, bits, ranges):
+        count, codes = 1 << _bits(self, "compress", bits), codes.astype(np.float64)
         ranges = _ranges(self, "compress", np.stack([codes.min(axis=0), codes.max(axis=0)]) if ranges is None
                          else ranges)  # fmt: skip
         low, high = ranges
@@ -159,12 +162,13 @@ class Latent:
         not counted. Shape: bits (b,) -> (b,) thrice.
         """
         X = self._check_input(X, "rate_distortion")
+        codes = self._encoded(X)
         clean = as_float(X, dtype=np.float64)  # bytes divided, as by transform
         if not np.iterable(bits):
             raise SettingError(f"{type(self).__name__}.rate_distortion: bits={bits!r}. Give a sequence, ({bits!r},).")
         table = []
         for b in bits:
-            levels, ranges_of = self.compress(X, b, ranges)
+            levels, ranges_of = self._quantise(codes, b, ranges)
             shares = [np.unique(column, return_counts=True)[1] / len(levels) for column in levels.T]
             entropy = sum(np.sum(p * np.log2(1 / p)) for p in shares)
             error = np.mean(np.square(self.decompress(levels, ranges_of, b) - clean))

@@ -35,5 +35,5 @@ class OneHotAutoencoder(Autoencoder):
 
         Shape: (rows, features) -> (rows, n_components).
         """
-        corners = np.round(self.transform(X)).astype(int)
+        corners = np.round(self._codes(X, "corners")).astype(int)
         return corners, len({tuple(row) for row in corners.tolist()}) == len(corners)

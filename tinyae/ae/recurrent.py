@@ -110,7 +110,8 @@ class LSTMAutoencoder(Autoencoder):
         How many values a step has.
     padding_value : float or None
         Sequences may end before the row does: the last steps whose values all equal this are not read and not
-        compared. None: every step counts. A value outside [0, 1] makes "auto" choose a linear output.
+        compared. None: every step counts. It is a value as X has it: of bytes that are divided by 255, from 0 to 255.
+        One outside [0, 1] makes "auto" choose a linear output.
 
     Differs from the paper: the sequence is told from its first step on, not from its last.
 
@@ -127,7 +128,7 @@ class LSTMAutoencoder(Autoencoder):
     def make_encoder(self):
         """Recurrent layers, read at the end. Shape: (batch, features) -> (batch, n_components)."""
         layers = self._layers((int(self.channels), *self._hidden(), self._encoder_width()))
-        return _Reader(layers, int(self.channels), self.padding_value)
+        return _Reader(layers, int(self.channels), self._padding())
 
     def make_decoder(self, encoder):
         """The code repeated through recurrent layers. Shape: (batch, n_components) -> (batch, features)."""
@@ -138,7 +139,7 @@ class LSTMAutoencoder(Autoencoder):
         if self.padding_value is None:
             return super().compare(a, target)
         x = _steps(target, int(self.channels))
-        _, left = _left(x, self.padding_value)
+        _, left = _left(x, self._padding())
         real = ops.broadcast_to(ops.unsqueeze(ops.clip(left, high=1.0), axis=2), shape=x.shape)
         weighted = self._feature_loss(a, target) * _flat(real)
         return {self.loss: ops.sum(weighted, axis=1) / ops.clip(ops.sum(real, axis=(1, 2)), low=1.0)}
@@ -146,8 +147,20 @@ class LSTMAutoencoder(Autoencoder):
     def _is_value(self, x):
         if self.padding_value is None:
             return True
-        left = _left(_steps(Tensor(x), int(self.channels)), self.padding_value)[1].data
+        left = _left(_steps(Tensor(x), int(self.channels)), self._padding())[1].data
         return np.repeat(left > 0, int(self.channels), axis=1)
+
+    def _padding(self):
+        """padding_value in the net's units: of bytes it is divided as they are, in the same dtype."""
+        if self.padding_value is None or self.scale_ is None:
+            return self.padding_value
+        number = np.dtype(self.dtype).type
+        return float(number(self.padding_value) / number(self.scale_))
+
+    def _set_scale(self, scale):
+        super()._set_scale(scale)
+        if isinstance(self.net_.encoder, _Reader):  # not one of the user's
+            self.net_.encoder.padding_value = self._padding()
 
     def least_size(self, n_features):
         """The first gate's weights, at least."""

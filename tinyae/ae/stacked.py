@@ -81,7 +81,7 @@ class StackedAutoencoder(Autoencoder):
                 raise told from problem
             self.pretraining_.append(part.history_)
             self.take_over(part, down, up)
-            codes = part.transform(codes)
+            codes = part._codes(codes, "transform", named=False)
         return X, target
 
     def make_part(self, number, **settings):

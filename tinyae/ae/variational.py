@@ -120,6 +120,7 @@ class VAE(Autoencoder):
     def log_density(self, X):
         """log p(x | z) of every row in nats, z being the mean of q(z | x). Shape: (rows, features) -> (rows,)."""
         X = self._check_input(X, "log_density")
+        self._check_range(X)
         return -self._apply(
             X, lambda model, x: model.compare(model.unfold(model.embed(model.encode(x)), x), x)["nll"]
         )  # fmt: skip
@@ -128,7 +129,7 @@ class VAE(Autoencoder):
         """Whether each component is used: the variance of its mean over the rows of X exceeds threshold (Burda,
         Grosse and Salakhutdinov 2016). Shape: (rows, features) -> (n_components,) of bool.
         """
-        return np.var(self.transform(X), axis=0, dtype=np.float64) > threshold
+        return np.var(self._codes(X, "active_units"), axis=0, dtype=np.float64) > threshold
 
     def posterior_width(self, X):
         """The mean standard deviation of q(z | x), per component: near 1 where nothing is said about x.
@@ -145,6 +146,7 @@ class VAE(Autoencoder):
         Shape: (rows, features) -> (rows,).
         """
         X = self._check_input(X, "log_likelihood")
+        self._check_range(X)
         n_samples = counted(self, "log_likelihood", "n_samples", n_samples, 1)
         noise = Generator(numpy_generator(random_state))
         model, rows = self._asked(noise), []

@@ -85,8 +85,9 @@ class WalkbackAutoencoder(DenoisingAutoencoder):
         Shape: (rows, features) -> same.
         """
         X = self._check_input(X, "walk")
-        steps = counted(self, "walk", "steps", steps, 1)
+        return self._last(X, counted(self, "walk", "steps", steps, 1), random_state)
 
+    def _last(self, X, steps, random_state):
         def last(model, x):
             for place in model._places(x, steps):
                 pass
@@ -102,7 +103,7 @@ class WalkbackAutoencoder(DenoisingAutoencoder):
         self._check_fitted("sample")
         rng = numpy_generator(random_state)
         start = rng.random((counted(self, "sample", "n", n, 1), self.n_features_in_))
-        return self.walk(start.astype(self.dtype), steps, rng)
+        return self._last(start.astype(self.dtype), counted(self, "sample", "steps", steps, 1), rng)
 
     def _places(self, x, steps):
         yield (x_hat := self.step(x))
