@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from tinyae import Tensor, assign, engine, grad, no_grad, ops, source
+from tinyae import Tensor, assign, constant, engine, grad, no_grad, ops, source
 from tinyae.engine import OPS, Op, Var, op
 from tinyae.errors import AxisError, DtypeError, GraphError, SettingError, ShapeError, TinyaeError
 
@@ -976,6 +976,24 @@ def _gradient(buffer, labels):
     W = leaf(np.ones((3, 1)))
     y = ops.matmul(buffer, W) + ops.matmul(buffer[::-1], W) + ops.take(W, labels) + W[labels] * buffer[:, :1]
     return grad((y * buffer).sum(), W).data
+
+
+@pytest.mark.parametrize("look", [lambda a: np.asarray(memoryview(a).toreadonly()), lambda a: np.broadcast_to(a, (2,)),
+                                  lambda a: constant(a)])  # fmt: skip
+def test_a_look_that_cannot_write_is_kept_as_a_copy(look):
+    w, buffer = leaf([1.0, 1.0]), np.array([2.0, 3.0])
+    loss = (w * look(buffer)).sum() + ops.straight_through(buffer, w).square().sum()
+    buffer[:] = 100.0
+    loss.backward()
+    assert w.grad.tolist() == [6, 9]
+
+
+def test_values_of_a_tensor_are_kept_as_they_were():
+    w, t = leaf([1.0, 1.0]), Tensor(np.array([2.0, 3.0]))
+    loss = (w * t.data).sum()
+    t[...] = 100.0
+    loss.backward()
+    assert w.grad.tolist() == [2, 3]
 
 
 def test_an_array_that_nobody_can_write_to_is_kept_as_it_is():

@@ -483,6 +483,15 @@ def test_bce_equals_bce_with_logits(rng):
     np.testing.assert_allclose(nn.bce(1 / (1 + np.exp(-z)), x), nn.bce_with_logits(z, x), rtol=1e-10)
 
 
+def test_gaussian_nll_of_rows_far_from_the_mean():
+    d, logvar = Tensor(np.array([2e19, 3e38], np.float32), requires_grad=True), np.array([88.0, 200.0], np.float32)
+    terms = nn.gaussian_nll(np.zeros_like(logvar), d, logvar, reduction="none")
+    ratio = d.data.astype(float) ** 2 * np.exp(-logvar.astype(float))
+    np.testing.assert_allclose(terms.data, (np.log(2 * np.pi) + logvar + ratio) / 2, rtol=2e-5)  # ulps of 100, in exp
+    terms.sum().backward()
+    assert np.isfinite(d.grad.data).all()
+
+
 def test_overflow_is_silent_and_infinite():
     big = np.array([1e30], np.float32)
     assert nn.mse(big, -big) == np.inf

@@ -196,6 +196,10 @@ def test_functions_without_a_derivative(t):
         function(plain)
     with pytest.raises(GraphError, match="no derivative here"):
         np.fft.fft(t)
+    for write in (np.copyto, lambda a, x: np.put(a, [0], x), lambda a, x: np.putmask(a, a == 0, x)):
+        with pytest.raises(GraphError, match="no derivative here"):
+            write(np.zeros((2, 3), np.float32), t)
+        write(np.zeros((2, 3), np.float32), plain)
     assert type(np.arctan(plain)) is np.ndarray
     assert np.shape(t) == (2, 3) and np.ndim(t) == 2 and np.size(t) == 6 and not np.isnan(t).any()
     assert np.allclose(t, t.data) and np.array_equal(t, plain) and np.isfinite(t).all() and np.count_nonzero(t) == 6

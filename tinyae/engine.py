@@ -380,8 +380,11 @@ def _function(self):
         if cls is None:
             return y if not capturing or mode.capture is None else mode.capture.of_plain(arrays, y)
         result = _wrap(cls, y if y.__class__ is _ndarray else np.asarray(y), None, None)
-        if self.view and isinstance(args[0], Var) and np.may_share_memory(y, args[0]._data):
-            result._writes = _counter(args[0])
+        if self.view and arrays[0].__class__ is _ndarray and np.may_share_memory(result._data, arrays[0]):
+            if isinstance(args[0], Var):
+                result._writes = _counter(args[0])
+            else:
+                result._data = for_keeps(result._data)
         if capturing and mode.capture is not None:
             mode.capture.note(self, args, arrays, settings, result)
         if wanted and mode.recording:

@@ -85,11 +85,10 @@ def for_keeps(array):
     if not isinstance(array, np.ndarray) or mode.capture is not None:  # a plan reads its arrays anew in every run
         return array
     memory = array
-    while isinstance(memory, np.ndarray):
-        if memory.flags.writeable:
-            return array.copy(order="K")
+    while isinstance(memory, np.ndarray) and not memory.flags.writeable:
         memory = memory.base
-    return array
+    fixed = memory is None or isinstance(memory, bytes)  # a locked look, as `Tensor.data` is one, locks nobody else out
+    return array if fixed else array.copy("K")
 
 
 @contextmanager

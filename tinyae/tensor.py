@@ -579,7 +579,8 @@ _TWINS = {
     "dstack": "ops.stack(..., axis=2)", "einsum": "ops.matmul, ops.transpose and ops.sum", "hsplit": "ops.split",
     "inner": "ops.matmul", "kron": "ops.outer", "median": "ops.topk", "nan_to_num": "ops.where(np.isnan(x.data), 0, x)",
     "nanmean": "ops.where and ops.mean", "nansum": "ops.where and ops.sum", "ptp": "ops.max and ops.min",
-    "norm": "ops.norm, which is one of vectors,", "quantile": "ops.topk", "rot90": "ops.flip and ops.transpose", "select": "ops.where", "slogdet": "ops.logdet",
+    "norm": "ops.norm of vectors", "quantile": "ops.topk", "rot90": "ops.flip and ops.transpose", "select": "ops.where",
+    "slogdet": "ops.logdet",
     "sort": "ops.topk", "tensordot": "ops.matmul", "vdot": "(a * b).sum()", "vsplit": "ops.split",
     "arctan": "tinyae.custom_op", "arcsin": "tinyae.custom_op", "arccos": "tinyae.custom_op", "mod": "tinyae.custom_op",
     "cbrt": "x.sign() * x.abs() ** (1 / 3)", "cosh": "(ops.exp(x) + ops.exp(-x)) / 2", "exp2": "2.0 ** x",
@@ -588,6 +589,7 @@ _TWINS = {
     "logaddexp": "ops.logsumexp(ops.stack(a, b), axis=0)", "reciprocal": "1 / x",
     "sinh": "(ops.exp(x) - ops.exp(-x)) / 2", "tan": "ops.sin(x) / ops.cos(x)",
 }  # fmt: skip
+_WRITERS = (np.copyto, np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask)  # into an array
 _FRESH = (np.empty_like, np.full_like, np.ones_like, np.zeros_like)  # of a shape, not of values: no gradient is cut
 
 
@@ -643,7 +645,8 @@ def _on_arrays(function, name, args, kwargs={}):
         return value.data
 
     answer = function(*[plain(a) for a in args], **{k: plain(v) for k, v in kwargs.items()})
-    if cut and function not in _FRESH and any(np.result_type(a).kind in "fc" for a in _arrays_in(answer)):
+    values = function in _WRITERS or any(np.result_type(a).kind in "fc" for a in _arrays_in(answer))
+    if cut and function not in _FRESH and values:
         twin = _TWINS.get(name.removeprefix("np."))
         raise GraphError(
             f"{name}: no derivative here. {f'Write {twin}, or pass' if twin else 'Pass'} t.detach() if none is wanted."

@@ -247,17 +247,18 @@ def gaussian_nll(x, mu, logvar, *, reduction="mean", weight=None, mask=None):
         x, mu = _operands("gaussian_nll", x, mu, mask=mask)
         logvar = logvar if isinstance(logvar, Var) else float(logvar)
     with np.errstate(all="ignore"):
-        terms = 0.5 * (logvar + ops.square(x - mu) * _precision(logvar) + math.log(2.0 * math.pi))
+        root, beyond = _precision(logvar)
+        terms = 0.5 * (logvar + ops.square((x - mu) * root) * beyond + math.log(2.0 * math.pi))
         return _reduce("gaussian_nll", terms, reduction, weight, mask)
 
 
 def _precision(logvar):
-    """exp(-logvar), a convex function of a finite slope."""
+    """exp(-logvar), convex and of a finite slope, as root**2 * beyond: by itself (x - mu)**2 may leave the range."""
     if isinstance(logvar, float):
-        return ops.exp(-logvar)
+        return ops.exp(-0.5 * logvar), 1.0
     end = -0.9 * math.log(np.finfo(logvar.dtype).max)
     near, beyond = ops.clip(logvar, low=end), ops.clip(end - logvar, low=0.0, high=1e3)  # their product is finite
-    return ops.exp(-near) * (1.0 + beyond)
+    return ops.exp(-0.5 * near), 1.0 + beyond
 
 
 def kl_normal(mu, logvar, *, reduction="mean", weight=None, mask=None):
