@@ -1,6 +1,7 @@
 """The scikit-learn contract and the manners of fit: settings, inputs, targets, stopping, callbacks, interruptions."""
 
 import inspect
+import os
 import pickle
 import subprocess
 import sys
@@ -807,3 +808,78 @@ def test_tags_and_names():
     assert get_tags(VAE()).transformer_tags.preserves_dtype == ["float32"]
     assert list(VAE(2).build(3).get_feature_names_out()) == ["vae0", "vae1"]
     assert VAE(2).build(3).get_feature_names_out().dtype == object
+
+
+# -- Ctrl-C, anywhere -----------------------------------------------------------------------------------------------
+
+
+def lines_of(function, stop=None):
+    """Run function; returns how many lines of tinyae it took. The one of number stop is where Ctrl-C comes."""
+    package, count = os.path.dirname(tinyae.__file__), 0
+
+    def trace(frame, event, argument):
+        nonlocal count
+        file = frame.f_code.co_filename
+        # The mode is put back by its own lines: who comes between them would find out nothing of fit.
+        if not file.startswith(package) or file.endswith("mode.py"):
+            return None
+        if event == "line":
+            count += 1
+            if count == stop:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def assert_whole(model, X):
+    """Not fitted at all, or fitted as any other."""
+    if not hasattr(model, "net_"):
+        assert not [name for name in vars(model) if name.endswith("_")], vars(model)
+        with pytest.raises(NotFittedError):
+            model.predict(X) if isinstance(model, tinyae.Classifier) else model.transform(X)
+        return
+    assert not any(module.training for module in model.net_.modules())
+    assert {len(column) for column in model.history_.values()} <= {model.n_iter_}
+    assert 0 <= model.best_epoch_ <= model.n_iter_
+    if isinstance(model, tinyae.Classifier):
+        assert len(model.predict(X)) == len(X)
+        return
+    assert 0 <= model.kept_epoch_ <= model.n_iter_
+    assert np.isfinite(model.transform(X)).all()
+    assert np.isfinite(model.score(X))
+
+
+INTERRUPTED = {
+    "plain": lambda: Autoencoder(2, max_iter=3, batch_size=5, random_state=0),
+    "early stopping": lambda: VAE(2, max_iter=3, batch_size=10, early_stopping=True, random_state=0),
+    "stacked": lambda: tinyae.StackedAutoencoder(2, hidden=(3,), max_iter=2, pretrain_iter=1, random_state=0),
+    "structured": lambda: tinyae.StructuredVAE(2, hidden=(3,), max_iter=1, random_state=0),
+    "lbfgs": lambda: Autoencoder(2, optimizer="lbfgs", max_iter=2, random_state=0),
+    "classifier": lambda: tinyae.Classifier(small(), max_iter=2, batch_size=5, random_state=0),
+}
+
+
+@pytest.mark.parametrize("name", INTERRUPTED)
+def test_ctrl_c_anywhere_leaves_a_model_whole_or_none(name):
+    """At lines spread over all that a fit runs, the first and the last hundred among them."""
+    table, labels = X[:20], np.arange(20) % 2
+    total = [lines_of(lambda model=INTERRUPTED[name](): model.fit(table, labels)) for _ in range(2)][1]
+    stops = {*range(1, 100, 7), *range(total - 100, total, 7), *np.linspace(1, total, 20).astype(int).tolist()}
+    fitted = 0
+    for stop in sorted(stops):
+        model = INTERRUPTED[name]()
+        with pytest.raises(KeyboardInterrupt):
+            lines_of(lambda model=model: model.fit(table, labels), stop)
+        try:
+            assert_whole(model, table)
+        except (AssertionError, AttributeError) as problem:
+            raise AssertionError(f"interrupted at line {stop} of {total}") from problem
+        fitted += hasattr(model, "net_")
+    assert 0 < fitted < len(stops)

@@ -11,6 +11,7 @@ Ring 5. Must not know models, files or terminals beyond the `Progress` it may be
 
 import sys
 import time
+from contextlib import suppress
 
 import numpy as np
 
@@ -81,18 +82,18 @@ def train(
 
     Raises DivergedError when a loss is not finite. After that, and after Ctrl-C, the module holds the best state so far
     (Ctrl-C in the first epoch leaves what was learned of it); the history is the exception's ``history``, the snapshot
-    its ``best``.
+    its ``best``. Ctrl-C before the first step or after the last may find an exception without them.
     """
     kernels.say_why_once()
     history, best = [], Snapshot(module)
-    if hasattr(optimizer, "iterations"):
-        rows = _iterations(objective, optimizer, epoch_batches, epochs, progress)
-    else:
-        step = _stepper(objective, optimizer)
-        if compile and kernels.info()["backend"] == "c":  # NumPy would gain nothing, and hold more
-            step = plan.compile(step, after=PATIENT, fallback=True)
-        rows = (_one_epoch(step, epoch_batches(), number, optimizer, progress) for number in range(1, epochs + 1))
     try:
+        if hasattr(optimizer, "iterations"):
+            rows = _iterations(objective, optimizer, epoch_batches, epochs, progress)
+        else:
+            step = _stepper(objective, optimizer)
+            if compile and kernels.info()["backend"] == "c":  # NumPy would gain nothing, and hold more
+                step = plan.compile(step, after=PATIENT, fallback=True)
+            rows = (_one_epoch(step, epoch_batches(), number, optimizer, progress) for number in range(1, epochs + 1))
         for epoch in range(1, epochs + 1):
             started = time.perf_counter()
             module.train()
@@ -115,6 +116,8 @@ def train(
                 patience is not None and epoch - best.epoch >= patience
             ):
                 break
+        if patience is not None:
+            best.restore()
     except (KeyboardInterrupt, DivergedError) as interruption:
         if best.epoch or isinstance(interruption, DivergedError):
             best.restore()
@@ -124,8 +127,6 @@ def train(
         module.eval()
         if progress is not None:
             progress.close()
-    if patience is not None:
-        best.restore()
     return history, best
 
 
@@ -219,7 +220,8 @@ def mean_terms(sums, samples):
 
 
 class Progress:
-    """What training shows: a bar on a terminal (tqdm, if it is installed), else a plain line per epoch.
+    """What training shows: a bar on a terminal (tqdm, if it is installed), else a plain line per epoch; nothing where
+    there is no stderr.
 
     Long runs print at most about twenty plain lines. Nothing here changes what is computed. baseline, the loss of the
     mean row, is shown beside the others, if it is known.
@@ -231,7 +233,7 @@ class Progress:
         self.baseline = {} if baseline is None else {"mean_row": baseline}
         self.started = time.perf_counter()
         self.tqdm = None
-        if self.stream.isatty() if bar is None else bar:
+        if (self.stream is not None and self.stream.isatty()) if bar is None else bar:
             try:
                 from tqdm import tqdm
             except ImportError:
@@ -252,12 +254,13 @@ class Progress:
             self.tqdm.set_description(f"epoch {row['epoch']}/{self.epochs}", refresh=False)
             # Drawn with the next batch: drawing may cost more than an epoch.
             self.tqdm.set_postfix(shown, refresh=False)
-        elif row["epoch"] % self.every == 0 or row["epoch"] in (1, self.epochs):
+        elif self.stream is not None and (row["epoch"] % self.every == 0 or row["epoch"] in (1, self.epochs)):
             elapsed = time.perf_counter() - self.started
             left = elapsed / row["epoch"] * (self.epochs - row["epoch"])
             text = "  ".join(f"{name} {value}" for name, value in shown.items())
-            print(f"epoch {row['epoch']:>{len(str(self.epochs))}}/{self.epochs}  {text}  {left:.0f} s left",
-                  file=self.stream, flush=True)  # fmt: skip
+            with suppress(OSError):  # of a full disk or a reader that went away: no reason to learn less
+                print(f"epoch {row['epoch']:>{len(str(self.epochs))}}/{self.epochs}  {text}  {left:.0f} s left",
+                      file=self.stream, flush=True)  # fmt: skip
 
     def close(self):
         """Leave the terminal tidy."""

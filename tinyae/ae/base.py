@@ -343,8 +343,9 @@ class Autoencoder(Latent, Transformer):
                 compile=self.compile,
             )
         except (KeyboardInterrupt, DivergedError) as interruption:
-            self.kept_epoch_ = interruption.best.epoch
-            self._remember(interruption.history, interruption.best.epoch)
+            if hasattr(interruption, "best"):  # else it came before the training, which leaves all as it was
+                self.kept_epoch_ = interruption.best.epoch
+                self._remember(interruption.history, interruption.best.epoch)
             raise
         self.kept_epoch_ = best.epoch if self.early_stopping else len(history)
         self._remember(history, best.epoch)
@@ -388,8 +389,9 @@ class Autoencoder(Latent, Transformer):
         return [*([remember] if callbacks else ()), *(lambda row, f=f: f(self, row) for f in callbacks)]
 
     def _remember(self, history, best_epoch):
-        self.history_ = {name: [row[name] for row in history] for name in (history[0] if history else ())}
         self.n_iter_, self.best_epoch_ = len(history), best_epoch
+        # At last: by a new history `_unless_refused` knows that the model is whole.
+        self.history_ = {name: [row[name] for row in history] for name in (history[0] if history else ())}
 
     # -- using ------------------------------------------------------------------------------------------------------
 

@@ -174,8 +174,9 @@ class Classifier(Estimator):
                 compile=self.compile,
             )  # fmt: skip
         except (KeyboardInterrupt, DivergedError) as interruption:
-            self.kept_epoch_ = interruption.best.epoch
-            self._remember(interruption.history, interruption.best.epoch)
+            if hasattr(interruption, "best"):  # else it came before the training, which leaves all as it was
+                self.kept_epoch_ = interruption.best.epoch
+                self._remember(interruption.history, interruption.best.epoch)
             raise
         self.kept_epoch_ = best.epoch if self.early_stopping else len(history)
         self._remember(history, best.epoch)
