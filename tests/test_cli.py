@@ -846,6 +846,137 @@ def test_a_true_ctrl_c():
     assert tinyae.load("o/model.npz").n_iter_ >= 1
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a signal as a terminal sends it")
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_sigterm_ends_it_as_ctrl_c_does(epochs, tinyae_says, monkeypatch):
+    """Within an epoch: with the best so far kept, or, in the first, with nothing; and the handler is put back."""
+    count, true = [], ae.Autoencoder._mean_terms
+
+    def validate(self, *args):
+        count.append(1)
+        if len(count) > epochs:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)  # Python hears of it at once
+        return true(self, *args)
+
+    monkeypatch.setattr(ae.Autoencoder, "_mean_terms", validate)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    code, out, err = tinyae_says("train", "vanilla", "--epochs", "50", "--out", "o")
+    assert code == 143 and "Traceback" not in err
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if not epochs:
+        assert err == "tinyae: terminated before the first epoch ended; nothing was kept.\n" and tree() == {}
+        return
+    assert "2 epochs in" in out and "terminated: epoch 2, the best so far, was kept" in out
+    assert {path.name for path in Path("o").iterdir()} == ALWAYS
+    assert json.loads(Path("o/summary.json").read_text())["interrupted"] is True
+    assert tinyae.load("o/model.npz").n_iter_ == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a signal as a terminal sends it")
+def test_sigterm_while_a_file_is_written(tinyae_says, monkeypatch):
+    def terminated(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+
+    monkeypatch.setattr(np.lib.format, "write_array", terminated)
+    code, _, err = tinyae_says("train", "vanilla", *QUICK, "--out", "o")
+    assert code == 143 and err.splitlines()[-1] == "tinyae: terminated."
+    assert list(Path("o").iterdir()) == [], "no half of a file"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a signal as a terminal sends it")
+def test_a_handler_of_somebody_elses_stays(tinyae_says, monkeypatch):
+    seen = []
+    monkeypatch.setattr(cli, "load_data", lambda *_, **__: seen.append(signal.getsignal(signal.SIGTERM)) or 1 / 0)
+    for handler in (signal.SIG_IGN, lambda number, frame: None):
+        before = signal.signal(signal.SIGTERM, handler)
+        try:
+            with pytest.raises(ZeroDivisionError):
+                tinyae_says("train", "vanilla")
+            assert seen.pop() is signal.getsignal(signal.SIGTERM) is handler
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    thread = threading.Thread(target=cli.main, args=(["zoo"],))  # where Python sets no handlers
+    thread.start()
+    thread.join()
+
+
+# -- what stands around it ------------------------------------------------------------------------------------------
+
+LONG = "9" * 5000  # more digits than Python makes a number of
+
+
+@pytest.mark.parametrize(("name", "value", "text"), [
+    ("TINYAE_NUM_THREADS", "x", "TINYAE_NUM_THREADS: 'x' is no number of threads"),
+    ("TINYAE_NUM_THREADS", LONG, "TINYAE_NUM_THREADS: 9999999999 is no number of threads"),
+    ("TINYAE_ISA", "sse9", "TINYAE_ISA: 'sse9'"), ("TINYAE_BACKEND", "x", "TINYAE_BACKEND='x' is no backend"),
+])  # fmt: skip
+def test_an_environment_that_asks_for_what_is_not_there(name, value, text):
+    if name != "TINYAE_BACKEND" and kernels.info()["backend"] != "c":
+        pytest.skip("the backend is NumPy: there is no C to test")
+    env = {name: value}
+    done = child("info", env=env)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"tinyae: {text}") and done.stderr.count("\n") == 1
+    script = Path("tinyae")  # as pip installs it
+    script.write_text("import sys; from tinyae.cli import main; sys.exit(main())")
+    again = subprocess.run([sys.executable, script, "info"], capture_output=True, text=True, env={**os.environ, **env})
+    assert (again.returncode, again.stderr) == (2, done.stderr)
+    asked = subprocess.run([sys.executable, "-c", "import tinyae"], capture_output=True, text=True,
+                           env={**os.environ, **env})  # fmt: skip
+    assert asked.returncode == 1 and "Traceback" in asked.stderr, "who imports it wants to know from where"
+
+
+def test_a_number_of_threads_for_openmp_that_is_no_number():
+    assert child("info", env={"OMP_NUM_THREADS": LONG}).returncode == 0
+
+
+def test_a_matplotlib_that_does_not_start():
+    done = child("train", "vanilla", *QUICK, "--out", "o", env={"MPLBACKEND": "nope"})
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+    assert "left out  pictures: matplotlib is installed and does not start: Key backend: 'nope'" in done.stdout
+    assert {path.name for path in Path("o").iterdir()} == {"model.npz", "history.csv", "summary.json"}
+    shown = child("show", "pca", env={"MPLBACKEND": "nope"})
+    assert shown.returncode == 2 and shown.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes as in a shell")
+@pytest.mark.parametrize(("closed", "words", "code"), [
+    (">&-", "zoo", 0), ("<&-", "zoo", 0), ("2>&-", "bad", 2), (">&-", "bad", 2),
+    (">&- 2>&-", f"train vanilla {' '.join(QUICK)} --out o", 0),
+])  # fmt: skip
+def test_closed_streams(closed, words, code):
+    """As a daemon has them: nothing is shown there, and all is done."""
+    command = f"'{sys.executable}' -m tinyae {words} {closed}"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True)
+    assert done.returncode == code and "Traceback" not in done.stderr and "Exception" not in done.stderr
+    assert (">&-" not in closed.split() or done.stdout == "") and ("2>&-" not in closed or done.stderr == "")
+    if words.startswith("train"):
+        assert {path.name for path in Path("o").iterdir()} == ALWAYS
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this platform lacks /dev/full")
+def test_streams_to_a_full_disk():
+    """What stdout cannot hold is lost, and said; without a place for the progress all is done."""
+    train = f"train vanilla {' '.join(QUICK)} --out o"
+    for words, code, said in (("zoo >/dev/full", 2, "tinyae: [Errno 28] No space left on device\n"),
+                              (f"{train} 2>/dev/full", 0, "")):  # fmt: skip
+        command = f"'{sys.executable}' -m tinyae {words}"
+        done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (code, said)
+    assert {path.name for path in Path("o").iterdir()} == ALWAYS
+
+
+@pytest.mark.parametrize("flag", ["--seed", "--epochs", "--code", "--hidden", "--batch", "--no-such"])
+def test_thousands_of_digits(flag, tinyae_says):
+    assert len(fails(tinyae_says, "train", "vanilla", flag, LONG)) < 300
+
+
+def test_a_batch_larger_than_any_array(tinyae_says):
+    assert tinyae_says("train", "vanilla", "--epochs", "1", "--batch", str(10**30), "--out", "o")[0] == 0
+
+
 # -- train: what it needs not ---------------------------------------------------------------------------------------
 
 

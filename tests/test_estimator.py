@@ -17,6 +17,7 @@ from tinyae.errors import (
     ConvergenceWarning, DataError, DivergedError, DtypeError, NotFittedError, SettingError, ShapeError,
 )  # fmt: skip
 from tinyae.estimator import Estimator, also_sklearns
+from tinyae.mode import mode
 
 X = np.random.default_rng(0).random((60, 6)).astype(np.float32)
 
@@ -829,12 +830,15 @@ def lines_of(function, stop=None):
                 raise KeyboardInterrupt
         return trace
 
-    before = sys.gettrace()
+    before, errors = sys.gettrace(), np.geterr()
     sys.settrace(trace)
     try:
         function()
     finally:
         sys.settrace(before)
+        # A trace may raise at the very end of a `with`, where no signal is looked for: nobody put back what it set.
+        mode.recording = True
+        np.seterr(**errors)
     return count
 
 

@@ -7,7 +7,22 @@ Read in this order: ``errors``, ``engine``, ``ops/math``, ``tensor``, ``gradchec
 ``ae/base``. The README says how long each takes.
 """
 
-from . import ae, errors, kernels, metrics, nn, ops, optim, plot
+import os as _os
+import sys as _sys
+
+from . import errors
+
+try:
+    from . import kernels
+except errors.TinyaeError as _problem:  # of TINYAE_BACKEND and its like: whoever typed a command is told in one line
+    _words = ["-m", *_sys.orig_argv[_sys.orig_argv.index("-m") + 1 :][:1]] if _sys.argv[:1] == ["-m"] else _sys.argv
+    _command = _words[:2] == ["-m", "tinyae"] or _os.path.basename(_words[0]).partition(".")[0] == "tinyae"
+    if not _command or _os.environ.get("TINYAE_DEBUG"):
+        raise
+    print(f"tinyae: {str(_problem).removeprefix('tinyae: ')}", file=_sys.stderr)
+    _sys.exit(2)
+
+from . import ae, metrics, nn, ops, optim, plot
 from ._version import __version__
 from .ae import (
     ZOO, AnnealedVAE, Autoencoder, BetaVAE, Classifier, ContractiveAutoencoder, ConvolutionalAutoencoder,

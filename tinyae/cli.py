@@ -67,30 +67,84 @@ _TRAINING = ("loss", "optimizer", "lr", "max_iter", "batch_size", "early_stoppin
 
 
 def main(argv=None):
-    """Run a command; returns the exit code: 0 done, 2 a problem said in one line, 130 interrupted."""
+    """Run a command; returns the exit code: 0 done, 2 a problem said in one line, 130 interrupted, 143 terminated."""
     argv = sys.argv[1:] if argv is None else list(argv)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # `tinyae ... >&-`: print would not notice, or take the other one
+            setattr(sys, name, open(os.devnull, "w"))
     try:
-        if hasattr(sys.stdout, "reconfigure"):  # a file name that the terminal cannot show is no reason to fail
-            sys.stdout.reconfigure(errors="backslashreplace")
-        _suggest(argv)
-        arguments, unknown = _parser().parse_known_args(argv)
-        if unknown:
-            arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-        code = arguments.run(arguments) or 0
-        sys.stdout.flush()  # here, where a closed pipe is expected, and not while Python ends
+        with _terminable():
+            return _run(argv)
+    except KeyboardInterrupt as interruption:
+        how, code = _ended(interruption)
+        _say(f"{how}.")
         return code
-    except BrokenPipeError:  # `tinyae ops | head -1`; what Python still holds back goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `tinyae ops | head -1`
         return 1 if argv[:1] == ["train"] else 0  # a table that nobody reads on is done; a training is not
     except (TinyaeError, OSError, MemoryError) as problem:
         if os.environ.get("TINYAE_DEBUG"):
             raise
         text = f"out of memory: {problem}" if isinstance(problem, MemoryError) else str(problem)
-        print(f"tinyae: {' '.join(line.strip() for line in text.splitlines())}", file=sys.stderr)
+        _say(f"tinyae: {' '.join(line.strip() for line in text.splitlines())}")
         return 2
-    except KeyboardInterrupt:
-        print("\ntinyae: interrupted.", file=sys.stderr)
-        return 130
+    finally:
+        _settle(sys.stdout)
+        _settle(sys.stderr)
+
+
+def _run(argv):
+    if hasattr(sys.stdout, "reconfigure"):  # a file name that the terminal cannot show is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
+    _suggest(argv)
+    arguments, unknown = _parser().parse_known_args(argv)
+    if unknown:
+        arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    code = arguments.run(arguments) or 0
+    sys.stdout.flush()  # here, where a closed pipe or a full disk is expected, and not while Python ends
+    return code
+
+
+def _say(line):
+    with contextlib.suppress(OSError):  # the exit code says it, too
+        print(line, file=sys.stderr, flush=True)
+
+
+def _settle(stream):
+    """What a stream holds back that cannot be written goes nowhere, and not into Python's face while it ends."""
+    try:
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: it ends a command as Ctrl-C does, with what was learned kept and no half of a file."""
+
+
+def _ended(interruption):
+    """(how a line about it begins, the exit code: 128 and the signal's number, as shells have it)"""
+    return ("tinyae: terminated", 143) if isinstance(interruption, _Terminated) else ("\ntinyae: interrupted", 130)
+
+
+@contextlib.contextmanager
+def _terminable():
+    """``with _terminable():`` SIGTERM raises `_Terminated`; not where somebody handles or ignores it already."""
+    import signal
+    import threading
+
+    def terminate(number, frame):
+        raise _Terminated
+
+    main_thread = threading.current_thread() is threading.main_thread()  # no other one may set a handler
+    ours = main_thread and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _suggest(argv):
@@ -125,6 +179,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message):
         where = self.prog.removeprefix("tinyae").strip() or "command line"
+        message = re.sub(r"\S{120,}", lambda word: f"{word[0][:60]}...", message)
         raise SettingError(f"{where}: {message}. `{self.prog} --help` shows what it takes.")
 
 
@@ -241,7 +296,7 @@ def _delimiter(text):
 
 def _width(text):
     """How wide a layer is. The bound, because of twenty digits NumPy would not even say that memory is short."""
-    if text.strip().isdecimal() and 1 <= int(text) <= 10**8:
+    if text.strip().isdecimal() and len(text) < 100 and 1 <= int(text) <= 10**8:  # int refuses thousands of digits
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a width from 1 to {10**8:,}")
 
@@ -266,17 +321,17 @@ def _train(arguments):
     model = cls(**_fill_in(settings, cls, data.image_shape), verbose=True)
     backend = kernels.info()
     held = "nothing held out" if nothing_held_out else f"{len(X_test):,} held out"
-    interrupted = False
+    interrupted, code = None, 0
     started = time.perf_counter()
     try:
         print(f"{arguments.variant} on {data.name}: {len(X):,} rows of {X.shape[1]} features, {held}; code "
               f"{model.build(X.shape[1]).n_components_}; {backend['isa'] or 'NumPy'}", flush=True)  # fmt: skip
         model.fit(X, validation_data=X_test)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
+        interrupted, code = _ended(interruption)
         if not getattr(model, "n_iter_", 0):
-            print("\ntinyae: interrupted before the first epoch ended; nothing was kept.", file=sys.stderr)
-            return 130
-        interrupted = True
+            _say(f"{interrupted} before the first epoch ended; nothing was kept.")
+            return code
     except SettingError as problem:
         raise SettingError(f"train {arguments.variant}: {_as_typed(str(problem), cls)}") from problem
     seconds = time.perf_counter() - started
@@ -294,7 +349,7 @@ def _train(arguments):
                  "held_out": 0 if nothing_held_out else len(X_test), "scale": data.scale},
         "loss_definition": cls.losses[model.loss], "val_loss": val_loss, "baseline": model.baseline_,
         "loss": loss, "seconds": seconds, "epochs": model.n_iter_, "epoch_kept": kept,
-        "best_epoch": model.best_epoch_, "interrupted": interrupted, "parameters": _count(model),
+        "best_epoch": model.best_epoch_, "interrupted": interrupted is not None, "parameters": _count(model),
         "versions": _versions(), "backend": backend["backend"], "isa": backend["isa"],
     }  # fmt: skip
     try:
@@ -307,13 +362,13 @@ def _train(arguments):
         _print_corners(model, X)
     print(f"val_loss  {summary['val_loss']:.4g}   {summary['loss_definition']}, {what}")
     print(f"trained   {model.n_iter_:,} epoch{'s' if model.n_iter_ != 1 else ''} in {seconds:.1f} s" + (
-        f", interrupted: epoch {kept}, the best so far, was kept" if interrupted else ""))  # fmt: skip
+        f", {interrupted.split()[-1]}: epoch {kept}, the best so far, was kept" if interrupted else ""))  # fmt: skip
     print(f"wrote     {os.path.join(arguments.out, '')}: {', '.join(written)}")
     if left_out:
         print(f"left out  {left_out}")
     path = os.path.join(arguments.out, "model.npz")
     print(f"next      tinyae zoo, for other variants; in Python: tinyae.load({path!r})")
-    return 130 if interrupted else 0
+    return code
 
 
 def _fill_in(settings, cls, image_shape):

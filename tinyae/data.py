@@ -415,7 +415,8 @@ class Batches:
         if self.generator is None:
             return np.arange(n)
         order = self.generator.permutation(n)
-        order[: self.whole].reshape(-1, self.batch_size).sort(axis=1)
+        if self.whole:  # else the size of a batch may be any number, and no array's
+            order[: self.whole].reshape(-1, self.batch_size).sort(axis=1)
         order[self.whole :].sort()
         return order
 

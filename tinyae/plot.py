@@ -42,13 +42,18 @@ _STYLES = {
 
 
 def require():
-    """matplotlib's Figure; MissingExtraError without matplotlib, for those who want to know before they train."""
+    """matplotlib's Figure; MissingExtraError without matplotlib, or with one that does not start, for those who want to
+    know before they train.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingExtraError(
             'plot: matplotlib is not installed. pip install "tinyae[plot]", or from a clone: pip install ".[plot]".'
         ) from None
+    except Exception as problem:  # a setting of its own, such as MPLBACKEND, or a build for another NumPy
+        reason = (str(problem).splitlines() or [type(problem).__name__])[0]
+        raise MissingExtraError(f"plot: matplotlib is installed and does not start: {reason}") from problem
     return Figure
 
 

@@ -18,7 +18,7 @@ _why = "TINYAE_BACKEND=numpy asks for it"
 _asked = os.environ.get("TINYAE_BACKEND", "")
 _said = False
 if _asked not in ("", "c", "numpy"):
-    raise BackendError(f"tinyae: TINYAE_BACKEND={_asked!r} is no backend. Set it to 'c' or 'numpy', or unset it.")
+    raise BackendError(f"tinyae: TINYAE_BACKEND={_asked!r:.60} is no backend. Set it to 'c' or 'numpy', or unset it.")
 if _asked != "numpy":
     try:
         from .._kernels import ffi, lib
@@ -81,7 +81,7 @@ def _set_isa(name, who):
         raise BackendError(f"{who}: {name!r}: the backend is NumPy: {_why}.")
     if lib.tae_use_isa(str(name).encode()):
         raise BackendError(
-            f"{who}: {name!r} is not an instruction set of this build and this CPU. "
+            f"{who}: {name!r:.60} is not an instruction set of this build and this CPU. "
             f"Choose one of: {', '.join(info()['isas_supported'])}."
         )
 
@@ -154,13 +154,18 @@ def _cgroup_1():
     return (*_words(folder + "quota_us"), 0)[0], (*_words(folder + "period_us"), 0)[0]
 
 
+def _whole_number(text):
+    """The number that decimal digits say, None of anything else; from 10**9 on it is only known to be as large."""
+    return int(text.lstrip("0")[:10] or 0) if text.isdecimal() else None
+
+
 def _threads_wanted():
     """What the environment asks for, else the number of processors."""
     if asked := os.environ.get("TINYAE_NUM_THREADS"):
-        return int(asked) if asked.isdecimal() else asked, "TINYAE_NUM_THREADS"
+        return _whole_number(asked) or asked[:40], "TINYAE_NUM_THREADS"
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # a list has a number for each nested level
-    if asked.isdecimal() and int(asked):  # it is not our variable: what OpenMP would refuse we pass over
-        return min(int(asked), 256), "OMP_NUM_THREADS"
+    if n := _whole_number(asked):  # it is not our variable: what OpenMP would refuse we pass over
+        return min(n, 256), "OMP_NUM_THREADS"
     return min(_processors(), 256), "processors"
 
 
