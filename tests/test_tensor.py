@@ -216,11 +216,17 @@ def test_out_and_dtype_are_refused(t, call):
 
 def test_conversion(t):
     wanting, t = t, t.detach()
-    for convert in (np.asarray, np.array, lambda t: np.asarray(t, dtype=np.float64), lambda t: np.zeros(t.shape) + [*t]):
+    rows = [*wanting]
+    for convert in (np.array, lambda t: np.asarray([t, t]), lambda t: np.zeros(t.shape) + [*t], lambda t: np.array(rows),
+                    lambda t: np.asarray([2 * row for row in rows]), lambda t: np.array((t[0, 0], 1.0), float)):
         with pytest.raises(GraphError, match=r"an array cannot carry.*ops.stack.*t.data or t.detach\(\)"):
             convert(wanting)
         with tinyae.no_grad():
-            assert np.array_equal(convert(wanting), t.data)
+            convert(wanting)
+    whole = wanting.sum()
+    assert np.array_equal(np.asarray(wanting), t.data) and np.asarray(whole) == 21  # asked for in so many words
+    assert np.asarray(wanting * 2, dtype=np.float64).sum() == 42 and not np.asarray(wanting).flags.writeable
+    np.testing.assert_array_equal(wanting, t.data)
     a = np.asarray(t)
     assert np.shares_memory(a, t._data) and not a.flags.writeable
     assert not np.shares_memory(np.array(t), t._data) and np.array(t).flags.writeable
@@ -428,6 +434,12 @@ def test_a_numpy_function_that_is_refused_names_what_to_write(function, twin):
 
 # -- where NumPy would cut a gradient -------------------------------------------------------------------------------
 
+def filled(t):
+    buffer = np.zeros(2)
+    buffer[:] = t
+    return buffer
+
+
 def stored(t):
     buffer = np.zeros((2, 2))
     buffer[0, 1] = t[0]
@@ -436,12 +448,12 @@ def stored(t):
 
 CONTAINERS = {
     "array": lambda t: np.array([[t[0].cos(), 1.0], [0.0, t[1]]]), "r_": lambda t: np.r_[t[:1], t],
-    "c_": lambda t: np.c_[t, t], "vectorize": np.vectorize(lambda v: 2 * v), "asarray": np.asarray,
-    "buffer": lambda t: np.zeros(2).__setitem__(slice(None), t), "element": stored,
+    "c_": lambda t: np.c_[t, t], "vectorize": np.vectorize(lambda v: 2 * v), "asarray": lambda t: np.asarray([t]),
+    "buffer": lambda t: filled(t), "element": stored,
     "list": lambda t: np.array([*t]), "full": lambda t: np.full(2, t[0]), "Tensor": lambda t: Tensor([t[0], t[1]]),
     "Tensor of rows": lambda t: Tensor([[t[0], 1.0], [2.0, t[1]]]), "nested": lambda t: Tensor((t, t)),
     "block": lambda t: np.block([[t], [t]]), "meshgrid": lambda t: np.meshgrid(t, t), "object": lambda t: np.copy(t),
-    "fft": np.fft.rfft, "kron": lambda t: np.kron(t, t), "frombuffer": lambda t: np.ascontiguousarray(t),
+    "fft": np.fft.rfft, "kron": lambda t: np.kron(t, t), "frame": lambda t: np.lib.stride_tricks.as_strided(t, (1,)),
     "out": lambda t: np.add(np.ones(2), np.ones(2), out=t), "polyval": lambda t: np.polyval(t, 2.0),
     "interp": lambda t: np.interp(0.5, [0.0, 1.0], t), "apply": lambda t: np.apply_along_axis(np.sum, 0, t),
 }  # fmt: skip

@@ -78,9 +78,9 @@ class Node:
         self.order = _tick()  # parents are always older: sorting by age is a topological sort
         self.where = where
         self.value = y if op is None or y.size <= KEEP_SMALL else None
-        self.grad = None  # leaves and `retain_grad`: a Var; others: the latest array, if small, for `tree`
-        self.hooks = None  # {handle: function} once there is one
-        self.outdated = None  # the gradient that was there when a leaf's memory was written
+        # grad: a Var of leaves and with `retain_grad`, else the latest array, if small, for `tree`. hooks: {handle:
+        # function} once there is one. outdated: the gradient that was there when a leaf's memory was written.
+        self.grad = self.hooks = self.outdated = None
 
 
 def _leaf(array, where):
@@ -223,8 +223,9 @@ class Op:
         self.variadic = bool(code.co_flags & 0x04)  # declared as def op(*xs, ...): every operand has the same rule
         self.settings = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
         self.defaults = dict(definition.__kwdefaults__ or {})
-        self.elementwise = elementwise  # operands broadcast: the engine undoes it
-        self.view = view  # the result may share the operand's memory, hence its write counter
+        # elementwise: operands broadcast, which the engine undoes. view: the result may share the operand's memory,
+        # hence its write counter.
+        self.elementwise, self.view = elementwise, view
         self.domain, self.kinks = domain, kinks  # where tests draw values; where it is not differentiable
         self.rules, self._recipes = {}, {}
         self.__doc__, self.__module__ = definition.__doc__, definition.__module__

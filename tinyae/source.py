@@ -6,12 +6,13 @@ frame, keeps none of its variables alive.
 Ring 0. Knows nothing but Python's frames.
 """
 
+import functools
 import sys
 import warnings
 
 from .errors import GradientWarning
 
-__all__ = ["at", "here", "place", "warn_of_earlier"]
+__all__ = ["at", "here", "last_argument", "place", "warn_of_earlier"]
 
 _PACKAGE = __file__.rpartition("source")[0]
 
@@ -57,6 +58,42 @@ def at(where):
     """(code, instruction) -> "file.py:12 `h = x @ w`", for messages."""
     file, line, text = place(where)
     return f"{file}:{line}" + (f" `{text}`" if text else "")
+
+
+def last_argument(frame):
+    """What the last argument is of the call that a frame is at: the value of a variable; `list`, if one is put together
+    on the spot, or it is no call at all; None where the call's text does not tell, as in f(g(x)).
+    """
+    name = _last_operands(frame.f_code).get(frame.f_lasti, list)
+    if name is None or name is list:
+        return name
+    for scope in (frame.f_locals, frame.f_globals):
+        if name in scope:
+            return scope[name]
+    return None
+
+
+@functools.lru_cache(256)
+def _last_operands(code):
+    """{where a call is: the name of its last argument, `list`, or None}."""
+    import dis  # only now: it takes time to load
+
+    found, before = {}, None
+    for i in dis.get_instructions(code):
+        if i.opname in ("CACHE", "PRECALL", "KW_NAMES", "EXTENDED_ARG", "NOP"):
+            continue
+        if i.opname.startswith("CALL") and before is not None:
+            if before.opname in ("LOAD_FAST", "LOAD_FAST_BORROW", "LOAD_NAME", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_CLASSDEREF",
+                                 "LOAD_FAST_CHECK", "LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW"):  # fmt: skip
+                found[i.offset] = before.argval[-1] if isinstance(before.argval, tuple) else before.argval
+            elif before.opname in ("BUILD_LIST", "BUILD_TUPLE", "LIST_EXTEND", "LIST_APPEND", "STORE_FAST", "END_FOR",
+                                   "SWAP", "GET_ITER", "POP_ITER"):  # fmt: skip
+                found[i.offset] = list  # the last four: of [f(x) for x in ...]
+            else:
+                found[i.offset] = None
+        made = i.opname.startswith("CALL") and before is not None and before.opname == "GET_ITER"  # up to Python 3.11
+        before = before if made else i
+    return found
 
 
 def warn_of_earlier(shape):

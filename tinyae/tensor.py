@@ -19,12 +19,12 @@ from . import ops
 from .engine import Var, _leaf, _wrap, cast, no_grad
 from .errors import AxisError, DtypeError, GraphError, SettingError, ShapeError, TinyaeError
 from .mode import capturing, mode
-from .source import here
+from .source import here, last_argument
 from .tree import tree
 
 __all__ = ["Tensor"]
 
-_STORE = opmap["STORE_SUBSCR"]
+_STORES = {opmap[name] for name in ("STORE_SUBSCR", "STORE_SLICE") if name in opmap}
 
 
 def _axis(axis):
@@ -128,7 +128,7 @@ class Tensor(Var):
         return self._data.item()
 
     def numpy(self):
-        """The values as a read-only NumPy view; the gradient does not follow. ``np.array(t.data)`` copies."""
+        """The values as a read-only NumPy view, as ``np.asarray(t)``; the gradient does not follow."""
         return self.data
 
     def tolist(self):
@@ -430,7 +430,7 @@ class Tensor(Var):
     __array_priority__ = 1000
 
     def __array__(self, dtype=None, copy=None):
-        if self._node is not None and mode.recording:
+        if self._node is not None and mode.recording and (copy or not _is_asked_for(self, sys._getframe(1))):
             raise _cut(self)
         _look(self, "np.asarray")
         if dtype is not None and dtype != self._data.dtype:
@@ -470,9 +470,20 @@ def _cut(tensor):
     )
 
 
+def _is_asked_for(tensor, frame):
+    """Whether it is ``np.asarray(t)``, which asks for values in so many words, and not an element of something else, as
+    in ``np.array([[t, ...]])``, nor of some function within NumPy that takes whatever it is given for an array.
+    """
+    module = frame.f_globals.get("__name__", "")
+    if module.partition(".")[0] in ("numpy", "pandas", "tinyae"):
+        return module.startswith("numpy.testing")
+    given = last_argument(frame)
+    return given is tensor or (given is None and tensor.ndim > 0)
+
+
 def _is_stored(frame):
-    """Whether the caller is at ``buffer[i] = t``, where NumPy asks for a float; float(t) is asked for by name."""
-    return frame.f_code.co_code[frame.f_lasti] == _STORE
+    """Whether the caller is at ``buffer[i] = t``."""
+    return frame.f_code.co_code[frame.f_lasti] in _STORES
 
 
 def _own_array(data, dtype):
