@@ -163,9 +163,11 @@ def test_the_history(tinyae_says):
     tinyae_says("train", "vae", *QUICK, "--out", "o")
     head, *rows = Path("o/history.csv").read_text().splitlines()
     model = tinyae.load("o/model.npz")
-    assert head == "epoch,loss,nll,kl,val_loss,val_nll,val_kl,seconds" == ",".join(model.history_)
+    assert head == "epoch,loss,nll,kl,val_loss,val_nll,val_kl,seconds"
     columns = zip(*([float(cell) for cell in row.split(",")] for row in rows))
-    assert {name: list(column) for name, column in zip(head.split(","), columns)} == model.history_
+    history = {name: list(column) for name, column in zip(head.split(","), columns)}
+    assert all(seconds > 0 for seconds in history.pop("seconds"))  # not in the model: equal models are equal files
+    assert history == model.history_
 
 
 def test_the_same_seed_gives_the_same_run(tinyae_says, pictures):
@@ -1023,14 +1025,14 @@ def test_numpy_alone_says_so_and_agrees(tinyae_says, tmp_path):
     Path(tmp_path, "sitecustomize.py").write_text("import sys; sys.modules['tinyae._kernels'] = None")
     done = child(*argv, "there", env={"PYTHONPATH": str(tmp_path), "TINYAE_BACKEND": "", "TINYAE_ISA": ""})
     assert done.returncode == 0
-    said = [line for line in done.stderr.splitlines() if not line.startswith("epoch")]
+    said = [line for line in done.stderr.splitlines() if not line.startswith("epoch") and "raise max_iter" not in line]
     assert len(said) == 1, said
     assert said[0].startswith(
         "tinyae: training on NumPy alone, which is slower: the compiled module is not installed: "
     )
     assert "install a C compiler and run pip install" in said[0]
-    asked = child(*argv, "asked", env={"TINYAE_BACKEND": "numpy"}).stderr.splitlines()
-    assert all(line.startswith("epoch") for line in asked), "who asks for NumPy need not be told"
+    asked = child(*argv, "asked", env={"TINYAE_BACKEND": "numpy"}).stderr
+    assert "NumPy" not in asked, "who asks for NumPy need not be told"
     assert done.stdout.splitlines()[0].endswith("; NumPy")
     here, there = (json.loads(Path(name, "summary.json").read_text()) for name in ("here", "there"))
     assert (there["backend"], there["isa"]) == ("numpy", None)

@@ -260,7 +260,7 @@ def test_only_one_place_opens_files_for_writing():
         if (found := re.findall(r"\bopen\([^()\n]*[\"'][wax]b?\+?[\"']|mkstemp|write_text|write_bytes|np\.savez?\(",
                                 re.sub(r"archive\.open\(.*|``.*?``", "", path.read_text())))
     }  # fmt: skip
-    assert opens == {}
+    assert opens == {"cli.py": ['open(os.devnull, "w"']}  # in place of a closed stdout
 
 
 # -- what is in the file --------------------------------------------------------------------------------------------

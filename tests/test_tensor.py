@@ -225,7 +225,9 @@ def test_conversion(t):
             convert(wanting)
     whole = wanting.sum()
     assert np.array_equal(np.asarray(wanting), t.data) and np.asarray(whole) == 21  # asked for in so many words
-    assert np.asarray(wanting * 2, dtype=np.float64).sum() == 42 and not np.asarray(wanting).flags.writeable
+    double = np.float64
+    assert np.asarray(wanting * 2, dtype=double).sum() == np.asarray(wanting * 2, float).sum() == 42
+    assert not np.asarray(wanting).flags.writeable
     np.testing.assert_array_equal(wanting, t.data)
     a = np.asarray(t)
     assert np.shares_memory(a, t._data) and not a.flags.writeable

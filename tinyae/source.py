@@ -73,8 +73,7 @@ def last_argument(frame):
     return None
 
 
-@functools.lru_cache(256)
-def _last_operands(code):
+def _find_last_operands(code):
     """{where a call is: the name of its last argument, `list`, or None}."""
     import dis  # only now: it takes time to load
 
@@ -94,6 +93,9 @@ def _last_operands(code):
         made = i.opname.startswith("CALL") and before is not None and before.opname == "GET_ITER"  # up to Python 3.11
         before = before if made else i
     return found
+
+
+_last_operands = functools.lru_cache(256)(_find_last_operands)
 
 
 def warn_of_earlier(shape):

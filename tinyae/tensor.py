@@ -478,7 +478,7 @@ def _is_asked_for(tensor, frame):
     if module.partition(".")[0] in ("numpy", "pandas", "tinyae"):
         return module.startswith("numpy.testing")
     given = last_argument(frame)
-    return given is tensor or (given is None and tensor.ndim > 0)
+    return given is tensor or (tensor.ndim > 0 and given is not list and not isinstance(given, (list, tuple, np.ndarray)))
 
 
 def _is_stored(frame):
