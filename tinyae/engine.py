@@ -316,8 +316,8 @@ class Op:
             for kind, which in sources:
                 counter = None
                 if kind == _INPUT:
-                    is_var = isinstance(args[which], Var)
-                    kept.append(arrays[which] if is_var else for_keeps(arrays[which]))
+                    value, is_var = arrays[which], isinstance(args[which], Var)
+                    kept.append(value if is_var or value.__class__ is not _ndarray else for_keeps(value))
                     counter = _counter(args[which]) if is_var else None
                 elif kind == _RESULT:
                     kept.append(y)
